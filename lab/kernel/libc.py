@@ -1,0 +1,138 @@
+"""The few calls that Python 3.11 does not wrap, by ctypes: no compiled part in the package."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_BIND = 4096
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+
+IPC_RMID = 0
+IPC_NOWAIT = 0o4000
+MSG_NOERROR = 0o10000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+# Without a prototype ctypes passes C ints: pointers and longs would be cut to 32 bits.
+_libc.mount.argtypes = (
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_ulong,
+    ctypes.c_char_p,
+)
+_libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
+_libc.msgrcv.argtypes = (
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_long,
+    ctypes.c_int,
+)
+_libc.msgrcv.restype = ctypes.c_ssize_t
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces named by CLONE_NEW* (os.unshare exists from Python 3.12 only).
+
+    Raises OSError.
+    """
+    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
+    """Mount a file system.
+
+    Raises OSError.
+    """
+    _check(
+        _libc.mount(
+            os.fsencode(source),
+            os.fsencode(target),
+            os.fsencode(kind),
+            flags,
+            os.fsencode(options),
+        ),
+        f"mount {kind} on {target}",
+    )
+
+
+def unmount(target: str) -> None:
+    """Take the topmost mount off a directory, even while it is in use. Raises OSError."""
+    _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), f"umount {target}")
+
+
+def prctl(option: int, argument: int) -> None:
+    """Set one of the process attributes whose option takes one number.
+
+    Raises OSError.
+    """
+    _check(_libc.prctl(option, argument, 0, 0, 0), "prctl")
+
+
+def set_name(name: str) -> None:
+    """Name the calling thread, as `ps` and /proc show it (15 bytes are kept)."""
+    text = ctypes.create_string_buffer(os.fsencode(name))
+    _check(_libc.prctl(PR_SET_NAME, ctypes.addressof(text), 0, 0, 0), "prctl")
+
+
+def receive_without_waiting(queue: int, size: int) -> bytes | None:
+    """Take the oldest message, cut at `size` bytes, off a System V queue; None: it is empty.
+
+    By the queue's id, which sysv_ipc cannot do: a private queue has no key to open it by.
+    Raises OSError.
+    """
+    header = ctypes.sizeof(ctypes.c_long)
+    buffer = ctypes.create_string_buffer(header + size)
+    length = _libc.msgrcv(queue, buffer, size, 0, IPC_NOWAIT | MSG_NOERROR)
+    if length < 0:
+        number = ctypes.get_errno()
+        if number == _ENOMSG:
+            return None
+        raise OSError(number, f"msgrcv: {os.strerror(number)}")
+    return buffer.raw[header : header + length]
+
+
+def semaphore_users(array: int, count: int) -> tuple[int, ...]:
+    """PIDs that last operated on each semaphore of a System V set; () if it is gone or hidden."""
+    users = (_libc.semctl(array, number, _GETPID, 0) for number in range(count))
+    return tuple(pid for pid in users if pid > 0)
+
+
+def remove_shared_memory(segment: int) -> None:
+    """Mark a System V segment for removal. Raises OSError."""
+    _check(_libc.shmctl(segment, IPC_RMID, None), "shmctl")
+
+
+def remove_semaphores(array: int) -> None:
+    """Remove a System V semaphore set. Raises OSError."""
+    _check(_libc.semctl(array, 0, IPC_RMID, 0), "semctl")
+
+
+def remove_queue(queue: int) -> None:
+    """Remove a System V message queue. Raises OSError."""
+    _check(_libc.msgctl(queue, IPC_RMID, None), "msgctl")
+
+
+_ENOMSG = 42
+_GETPID = 11
+_MNT_DETACH = 2
+
+
+def _check(result: int, call: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{call}: {os.strerror(number)}")

@@ -1,0 +1,158 @@
+"""A private world for a run: IPC, PIDs and mounts of its own, and temporary files that vanish.
+
+What is left in such a world when its processes have ended is exactly what the run leaked, and
+the kernel removes it with the world. Everything here is called in a process that is about to
+become the sandbox, never in the lab itself: a namespace cannot be left again by an ordinary user.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.kernel.libc import (
+    CLONE_NEWIPC,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
+    mount,
+    unmount,
+    unshare,
+)
+
+SHM = "/dev/shm"  # glibc's fixed place for shm_open and sem_open
+PID_CEILING = 4096
+"""Highest PID inside a sandbox, where the kernel (6.14 and newer) keeps one per namespace."""
+
+
+class NamespaceError(Exception):
+    """The kernel refused a private world; the text says which call, and why."""
+
+
+@dataclass(frozen=True)
+class PrivateTmp:
+    """A temporary directory whose changes go to a layer that dies with the sandbox."""
+
+    path: str
+    changes: int
+    """Descriptor of the layer's directory: what the run made or changed is in it, alone."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Handles, opened inside, to what the mounts of a sandbox hide from any path."""
+
+    queues: int
+    """Descriptor of the directory that lists the POSIX message queues."""
+    tmp: tuple[PrivateTmp, ...]
+
+
+def leave_host(*, new_user: bool) -> None:
+    """Step into new IPC, mount and PID namespaces; the next child will be PID 1.
+
+    Args:
+        new_user: make a user namespace first, which is what gives an ordinary user the right.
+
+    Raises NamespaceError.
+    """
+    try:
+        if new_user:
+            uid, gid = os.getuid(), os.getgid()
+            unshare(CLONE_NEWUSER)
+            # Mapped to itself: the program sees the user that it always sees. Writing gid_map
+            # unprivileged is allowed only once setgroups is off (user_namespaces(7)).
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+            Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+        unshare(CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWPID)
+    except OSError as refused:
+        raise NamespaceError(str(refused)) from refused
+
+
+def furnish(*, private_files: bool) -> World:
+    """As PID 1: mount what the namespaces need, and a disposable layer over temporary files.
+
+    Raises NamespaceError.
+    """
+    try:
+        # Mounts must not travel back to the host, whatever the distribution's default.
+        mount("none", "/", "", MS_REC | MS_PRIVATE)
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        # The queue file system may have no mount point, and making one would change the host's
+        # /dev. Anywhere will do for a moment, since only the descriptor is kept: the tmpfs for
+        # shared memory covers it at once.
+        mount("mqueue", SHM, "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        queues = os.open(SHM, os.O_RDONLY | os.O_DIRECTORY)
+        mount("shm", SHM, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+        if Path("/dev/mqueue").is_dir():
+            mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    except OSError as refused:
+        raise NamespaceError(str(refused)) from refused
+    _bound_pids()
+    return World(queues, _private_tmp() if private_files else ())
+
+
+def _bound_pids() -> None:
+    """Give a fork bomb an end that needs no watcher. Older kernels have only the host's limit."""
+    try:
+        Path("/proc/sys/kernel/pid_max").write_text(str(PID_CEILING))
+    except OSError:
+        return  # not namespaced before 6.14, or not ours to set: the watcher's bound remains
+
+
+def _private_tmp() -> tuple[PrivateTmp, ...]:
+    """Cover /tmp and TMPDIR with overlays; a directory where the kernel refuses stays as it is."""
+    here = Path.cwd()
+    covered = []
+    for path in dict.fromkeys(("/tmp", tempfile.gettempdir())):  # the real one
+        try:
+            covered.append(PrivateTmp(path, _cover(path)))
+        except OSError:
+            continue  # e.g. no overlay on this file system: the caller reports fewer layers
+    # The program's own directory stays writable for real: results belong to its user, even when
+    # the project happens to live under /tmp.
+    for layer in covered:
+        if here.is_relative_to(layer.path) and str(here) != layer.path:
+            original = os.open(".", os.O_PATH | os.O_DIRECTORY)
+            mount(f"/proc/self/fd/{original}", str(here), "", MS_BIND | MS_REC)
+            os.close(original)
+    os.chdir(here)
+    return tuple(covered)
+
+
+def _cover(path: str) -> int:
+    """Lay an overlay over a directory; its upper layer sits in a tmpfs that no path reaches."""
+    status = os.stat(path)
+    lower = os.open(path, os.O_PATH | os.O_DIRECTORY)
+    mount("lab", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+    # From here on the directory is hidden: both layers are named by descriptor, and the overlay
+    # is mounted on top of the tmpfs that holds its upper one. Nothing is made on the host.
+    upper, work = Path(path, "upper"), Path(path, "work")
+    upper.mkdir()
+    work.mkdir()
+    upper.chmod(status.st_mode & 0o7777)
+    if os.geteuid() == 0:
+        os.chown(upper, status.st_uid, status.st_gid)
+    changes = os.open(upper, os.O_RDONLY | os.O_DIRECTORY)
+    options = f"lowerdir=/proc/self/fd/{lower},upperdir={upper},workdir={work}"
+    try:
+        mount("overlay", path, "overlay", MS_NOSUID | MS_NODEV, options + ",userxattr")
+    except OSError:
+        # In the first user namespace the option is unknown to some kernels, and not needed.
+        try:
+            mount("overlay", path, "overlay", MS_NOSUID | MS_NODEV, options)
+        except OSError:
+            os.close(changes)
+            unmount(path)
+            raise
+    finally:
+        os.close(lower)
+    return changes

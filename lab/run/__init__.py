@@ -1,0 +1,1 @@
+"""One run of a program: its sandbox, and the watch over it."""

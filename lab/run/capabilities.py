@@ -1,0 +1,120 @@
+"""What this machine allows, found by trying, and how to get what is missing."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.kernel import procfs
+from lab.run.limits import Isolation
+
+
+@dataclass(frozen=True)
+class Capability:
+    """One thing that the lab can use here, or cannot."""
+
+    name: str
+    available: bool
+    detail: str
+    remedy: str = ""
+    """What to change when it is missing; "" when it is there."""
+
+
+def survey() -> tuple[Capability, ...]:
+    """Try everything that the lab depends on."""
+    if sys.platform != "linux":
+        remedy = "run it on Linux, or in a Linux container or virtual machine"
+        return (Capability("linux", available=False, detail=sys.platform, remedy=remedy),)
+    checks: tuple[Callable[[], Capability], ...] = (
+        _platform,
+        _namespaces,
+        _private_tmp,
+        _system_v,
+        _posix_queues,
+        _sleeping_calls,
+    )
+    return tuple(check() for check in checks)
+
+
+def _platform() -> Capability:
+    version = ".".join(map(str, sys.version_info[:3]))
+    kernel = os.uname()
+    detail = f"{kernel.sysname} {kernel.release} on {kernel.machine}, Python {version}"
+    return Capability("linux", available=True, detail=detail)
+
+
+def _namespaces() -> Capability:
+    from lab.run.worlds import best
+
+    world = best()
+    if world.isolation is Isolation.NAMESPACES:
+        how = "through a user namespace" if world.new_user else "directly"
+        return Capability("namespaces", available=True, detail=f"IPC, mount and PID, {how}")
+    return Capability(
+        "namespaces",
+        available=False,
+        detail=f"refused: {world.refusal}; runs use snapshots of the host's tables, in turn",
+        remedy="become root, or allow user namespaces: sysctl user.max_user_namespaces=10000 "
+        "(and kernel.unprivileged_userns_clone=1 or "
+        "kernel.apparmor_restrict_unprivileged_userns=0 where they exist); "
+        "in a container: --security-opt seccomp=unconfined --cap-add SYS_ADMIN",
+    )
+
+
+def _private_tmp() -> Capability:
+    from lab.run.worlds import best
+
+    if best().private_tmp:
+        detail = "/tmp and TMPDIR are covered by a layer that vanishes with the run"
+        return Capability("private /tmp", available=True, detail=detail)
+    return Capability(
+        "private /tmp",
+        available=False,
+        detail="temporary files of a run land on the host, only TMPDIR is its own",
+        remedy="needs namespaces, and a kernel with overlayfs on tmpfs (5.11 or newer for users)",
+    )
+
+
+def _system_v() -> Capability:
+    present = Path("/proc/sysvipc/shm").exists()
+    return Capability(
+        "System V IPC",
+        available=present,
+        detail="tables in /proc/sysvipc" if present else "no /proc/sysvipc",
+        remedy="" if present else "use a kernel with CONFIG_SYSVIPC",
+    )
+
+
+def _posix_queues() -> Capability:
+    limit, _ = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
+    if not Path("/proc/sys/fs/mqueue").exists():
+        remedy = "use a kernel with CONFIG_POSIX_MQUEUE"
+        return Capability("POSIX queues", available=False, detail="not built in", remedy=remedy)
+    size = "no limit" if limit < 0 else f"{limit} bytes for all queues of this user"
+    return Capability("POSIX queues", available=True, detail=size)
+
+
+def _sleeping_calls() -> Capability:
+    """Whether the call in which a child sleeps can be read, which names what a hang waits for."""
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        shown = procfs.text(child, "syscall") is not None
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return Capability(
+        "sleeping calls",
+        available=shown,
+        detail="/proc/PID/syscall of a child can be read"
+        if shown
+        else "/proc/PID/syscall of a child is hidden: a hang is seen, but not what it waits for",
+        remedy="" if shown else "sysctl kernel.yama.ptrace_scope=1, or become root",
+    )

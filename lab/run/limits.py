@@ -1,0 +1,37 @@
+"""How long, how many, how apart: what bounds a run, and what the lab says when it cannot run."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class LabError(Exception):
+    """The lab could not do its work. The text says what happened and what to do next."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one run; all times in seconds."""
+
+    seconds: float = 10.0
+    """After this the run is ended, whatever it does."""
+    processes: int = 256
+    """More than these at once end the run: a fork that never stops."""
+    stuck_after: float = 0.5
+    """A run all of whose processes sleep, without a time limit, for so long is ended."""
+    zombie_after: float = 1.0
+    """A child that was reaped, but only after so long, counts as a zombie."""
+    orphan_after: float = 0.05
+    """How long a process may outlive its parent before it counts as an orphan."""
+
+
+class Isolation(enum.StrEnum):
+    """How a run is kept apart from the machine."""
+
+    AUTO = "auto"
+    """Namespaces where the kernel allows them, else snapshots."""
+    NAMESPACES = "namespaces"
+    """IPC, mount and PID namespaces of its own: what is left there, the run leaked."""
+    SNAPSHOTS = "snapshots"
+    """The host's own tables, compared before and after: works for any user, knows less."""
