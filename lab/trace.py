@@ -112,17 +112,77 @@ class Blocked:
     """Logical names of the only processes that could release it, where that is known."""
 
 
+class Action(enum.StrEnum):
+    """What a visible operation does to its object."""
+
+    READ = "read"
+    WRITE = "write"
+    UPDATE = "update"
+    """A read and a write that nothing can come between: a locked instruction."""
+    ACQUIRE = "acquire"
+    RELEASE = "release"
+    SEND = "send"
+    RECEIVE = "receive"
+    OPEN = "open"
+    CLOSE = "close"
+    CREATE = "create"
+    REMOVE = "remove"
+    FORK = "fork"
+    EXEC = "exec"
+    EXIT = "exit"
+    WAIT = "wait"
+    SIGNAL = "signal"
+    """Send a signal."""
+    DELIVER = "deliver"
+    """A signal reaches its process."""
+    SLEEP = "sleep"
+    START = "start"
+    """A newborn process takes its first step."""
+    CALL = "call"
+    """A system call that the lab does not know: dependent on everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One step of a controlled run: a visible operation and the local computation after it."""
+
+    step: int
+    process: str
+    """Logical name; the second thread of P1 is "P1.2"."""
+    action: Action
+    call: str
+    """The system call, the library function, or "load", "store" and their kin for memory."""
+    object: str = ""
+    """Identity within the run, the same in every run: "posix-shm:/counter", "pipe:1", "P2"."""
+    offset: int = 0
+    size: int = 0
+    """Bytes, from `offset`."""
+    before: bytes = b""
+    """What was in the place, for memory up to 64 bytes; what was read, for a call."""
+    after: bytes = b""
+    """What a write left there; what was sent."""
+    result: int | None = None
+    """What a call returned; negative: the error's number."""
+    where: str = ""
+    """"file:line" of the program, where recorded."""
+    time: float = 0.0
+    """Virtual seconds since the run began."""
+
+
 class Ending(enum.StrEnum):
     """How the run came to its end."""
 
     COMPLETED = "completed"
     """The root process ended by itself."""
     STUCK = "stuck"
-    """Every process slept in a call without a time limit for longer than the limit."""
+    """Nobody can move: every process sleeps in a call without a time limit. (In a free run: for
+    longer than a limit.)"""
     TIMED_OUT = "timed-out"
     """The time limit was reached."""
     OVERRUN = "overrun"
     """More processes at once than the bound allows."""
+    ENDLESS = "endless"
+    """A controlled run took more steps than the bound allows."""
     INTERRUPTED = "interrupted"
     """The user stopped it."""
     BROKEN = "broken"
@@ -167,6 +227,8 @@ class Trace:
     time_limit: float = 10.0
     process_limit: int = 256
     isolation: str = ""
+    events: tuple[Event, ...] = ()
+    """The steps of a controlled run, in order; empty for a free one."""
 
     @property
     def root(self) -> Process:

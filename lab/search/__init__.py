@@ -1,0 +1,1 @@
+"""Which interleaving next: strategies over one small interface, and what a schedule is."""

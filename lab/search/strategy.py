@@ -1,0 +1,57 @@
+"""The one interface of every strategy: begin a schedule, choose at each step, see the result.
+
+A strategy never touches a process. It is told who could move and answers who does, so a toy
+model can drive it in a test exactly as the controller does with real processes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from lab.trace import Action, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The operation that a task will perform when it is chosen."""
+
+    process: str
+    action: Action
+    object: str
+    """As in `Event`; "" for an operation that touches nothing shared."""
+    offset: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A moment at which a task must be chosen. Only enabled tasks are in it."""
+
+    step: int
+    """How many steps have been taken."""
+    enabled: tuple[Pending, ...]
+    """In order of birth; never empty."""
+    default: int
+    """Index of the task that the default order takes: the one that moved last if it still can
+    (and does not sleep), else the first that does not sleep, else the earliest sleeper."""
+    last: str
+    """Who moved last; "" at the first step."""
+
+    @property
+    def preempts(self) -> bool:
+        """Whether any other choice than the default leaves a task that could go on."""
+        return self.enabled[self.default].process == self.last
+
+
+class Strategy(Protocol):
+    """Chooses one schedule after another."""
+
+    def begin(self) -> bool:
+        """Make ready for the next run; False: there is nothing left to try."""
+
+    def choose(self, point: Point) -> int:
+        """The index, in `point.enabled`, of the task that moves."""
+
+    def end(self, trace: Trace) -> None:
+        """Learn from the run that the choices led to."""
