@@ -1,0 +1,99 @@
+"""The gate of a CI run: where what a scenario showed differs from what it declares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lab.finding import Finding, Kind, Occurrence, Result, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lab.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A scenario, what its runs showed, and where the two differ."""
+
+    scenario: Scenario
+    result: Result
+    differences: tuple[str, ...]
+
+    @property
+    def undecided(self) -> bool:
+        """The lab could not tell whether the scenario is as it declares."""
+        return self.result.verdict in (Verdict.ERROR, Verdict.VACUOUS)
+
+    @property
+    def differs(self) -> bool:
+        """The scenario is known not to be as it declares."""
+        return bool(self.differences) and not self.undecided
+
+
+def judge(scenario: Scenario, result: Result) -> Judged:
+    """Compare a result with the declaration of its scenario."""
+    return Judged(scenario, result, differences(scenario, result))
+
+
+def exit_status(judged: Iterable[Judged]) -> int:
+    """0: all as declared; 1: something differs; 3: nothing differs, something is undecided.
+
+    The same order as for verdicts: what is known to be wrong outweighs what is not known.
+    """
+    judged = tuple(judged)
+    if any(each.differs for each in judged):
+        return 1
+    return 3 if any(each.undecided for each in judged) else 0
+
+
+def differences(scenario: Scenario, result: Result) -> tuple[str, ...]:
+    """One line for each way in which the result is not what the scenario declares.
+
+    A bug must show every kind that it expects in at least one run, and nothing beside that
+    or what it may show. A fix must show nothing, and must have been decided: a fix that passed
+    because nothing was observed is a difference too.
+    """
+    if result.verdict in (Verdict.ERROR, Verdict.VACUOUS):
+        why = result.reason or "no reason was given"
+        return (_line(scenario, _expected(scenario.expects), f"{result.verdict}, because {why}"),)
+    allowed = scenario.expects | scenario.may_show if scenario.role == "bug" else frozenset()
+    seen = {finding.kind for finding in result.findings}
+    absent = [
+        _line(scenario, kind, f"{_kinds(seen)} in {_runs(result.runs)}")
+        for kind in sorted(scenario.expects - seen)
+    ]
+    surplus = [
+        _line(scenario, _expected(allowed), _seen(occurrence, result.runs))
+        for occurrence in result.occurrences
+        if occurrence.finding.kind not in allowed
+    ]
+    return (*absent, *surplus)
+
+
+def _line(scenario: Scenario, expected: str, seen: str) -> str:
+    return f"{scenario.id}: expected {expected}; seen {seen}. Look closer: lab run {scenario.id}"
+
+
+def _expected(kinds: frozenset[Kind]) -> str:
+    if not kinds:
+        return "no finding"
+    return f"{_kinds(kinds)} and nothing else"
+
+
+def _kinds(kinds: set[Kind] | frozenset[Kind]) -> str:
+    return ", ".join(sorted(kinds)) or "no finding"
+
+
+def _seen(occurrence: Occurrence, runs: int) -> str:
+    return f"{_name(occurrence.finding)} in {occurrence.runs} of {_runs(runs)}"
+
+
+def _name(finding: Finding) -> str:
+    words = [finding.kind, *([finding.subject] if finding.subject else [])]
+    return " ".join(words) + (f" of {finding.object}" if finding.object else "")
+
+
+def _runs(number: int) -> str:
+    return f"{number} run" if number == 1 else f"{number} runs"

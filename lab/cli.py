@@ -1,0 +1,189 @@
+"""The command line: what may be asked, and how every way to end becomes an exit status.
+
+0  nothing found, or all as declared      1  something found, or not as declared
+2  the question made no sense             3  the lab could not decide
+130  stopped by Ctrl-C                    141  the reader of the output went away
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import importlib
+import io
+import math
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from lab import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COMMANDS = {
+    "demo": "every bug beside its fix: start here",
+    "list": "what there is to run",
+    "run": "run scenarios and tell everything about each",
+    "check": "the CI gate: every bug must show itself, every fix must hold",
+    "exec": "watch any program: lab exec -- COMMAND ARGS...",
+    "doctor": "what this machine allows, and how to get what is missing",
+}
+
+_EXIT = "exit status: 0 nothing found, 1 something found, 2 usage, 3 undecided, 130 Ctrl-C"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Raises SystemExit where argparse ends the program: help, version, usage errors.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    _mend_streams()
+    try:
+        status = _dispatch(words)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # `| head` has read enough. Python flushes stdout once more at exit: give it somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status
+
+
+def _mend_streams() -> None:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        # Started with `>&-`, Python has no stream there, and the next file that anyone opens
+        # would get its number and all that is printed. An open takes the lowest number that is
+        # free, so in this order each gets its own back.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks is shown escaped; it must not end the lab.
+        if isinstance(stream, io.TextIOWrapper):  # a test or a notebook may put another there
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _dispatch(words: list[str]) -> int:
+    parser = _grammar()
+    # Split by hand: argparse's own idea of what follows `--` changed between 3.11 and 3.13.
+    at = words.index("--") if "--" in words else len(words)
+    own, program = words[:at], words[at + 1 :]
+    _refuse_unknown(parser, own)
+    arguments = parser.parse_args(own)
+    if arguments.command == "exec":
+        arguments.program = program
+    elif program:
+        parser.error(f"nothing may follow -- in `lab {arguments.command}`; only exec takes that")
+    command = importlib.import_module(f"lab.commands.{arguments.command}")
+    # Each is a mistake of the user's or a limit of the machine, and its text teaches.
+    from lab.catalogue import BrokenModule, UnknownName
+    from lab.commands.output import UsageError
+    from lab.run.limits import LabError
+    from lab.scenario import DeclarationError
+
+    try:
+        status: int = command.execute(arguments)
+    except (UnknownName, UsageError) as mistake:
+        return _say(mistake, 2)
+    except (LabError, BrokenModule, DeclarationError) as trouble:
+        return _say(trouble, 3)
+    return status
+
+
+def _say(error: Exception, status: int) -> int:
+    from lab.report.style import printable
+
+    print(f"lab: {printable(str(error))}", file=sys.stderr)
+    return status
+
+
+def _refuse_unknown(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    # No option before the command takes a value, so the first plain word is the command.
+    name = next((word for word in words if not word.startswith("-")), None)
+    if name is None or name in _COMMANDS:
+        return
+    close = difflib.get_close_matches(name.lower(), _COMMANDS, n=2, cutoff=0.5)
+    nearest = f"nearest: {', '.join(close)}" if close else f"there are: {', '.join(_COMMANDS)}"
+    parser.error(f"there is no command {name!r}; {nearest}")
+
+
+def _grammar() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lab",
+        description="Watch programs made of several processes: zombies, orphans, hangs, lost "
+        "updates, leaked IPC objects.",
+        epilog=_EXIT,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"lab {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    verbs = {
+        name: commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=_EXIT,
+            allow_abbrev=False,
+        )
+        for name, text in _COMMANDS.items()
+    }
+    for verb in verbs.values():
+        verb.add_argument(
+            "--json", metavar="FILE", help="write JSON too; - is stdout, the text goes to stderr"
+        )
+    for name in ("run", "check", "exec", "demo"):
+        verbs[name].add_argument(
+            "--isolation",
+            choices=("auto", "namespaces", "snapshots"),
+            default="auto",
+            help="how a run is kept apart from the machine (default: %(default)s)",
+        )
+    for name in ("run", "exec"):
+        verbs[name].add_argument(
+            "--time-limit",
+            type=_seconds,
+            metavar="S",
+            help="seconds after which a run is ended (default: 10, or what the scenario declares)",
+        )
+    for name, runs in (("run", 5), ("check", 3), ("demo", 3)):
+        verbs[name].add_argument(
+            "--runs",
+            type=_runs,
+            default=runs,
+            metavar="N",
+            help="runs of each scenario (default: %(default)s)",
+        )
+    verbs["list"].add_argument(
+        "-v", "--verbose", action="store_true", help="with parameters and their defaults"
+    )
+    verbs["run"].add_argument("ids", nargs="+", metavar="ID", help="FAMILY.NAME, or a FAMILY")
+    verbs["run"].add_argument(
+        "-p",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="NAME=VALUE",
+        help="set a parameter of the scenarios that have it (`lab list -v` shows them)",
+    )
+    verbs["check"].add_argument("ids", nargs="*", metavar="ID", help="FAMILY.NAME, or a FAMILY")
+    verbs[
+        "exec"
+    ].usage = "lab exec [-h] [--json FILE] [--isolation HOW] [--time-limit S] -- COMMAND ARGS..."
+    return parser
+
+
+def _runs(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if (number := int(text)) > 0:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of runs; give 1 or more")
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if (number := float(text)) > 0 and math.isfinite(number):
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds, for example 2.5")

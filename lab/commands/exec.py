@@ -1,0 +1,59 @@
+"""`lab exec`: watch any program, in any language, as valgrind would."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.commands.output import Output, UsageError
+from lab.commands.running import demand_linux, exit_status, reported
+from lab.report.json import result_object
+from lab.report.terminal import render
+from lab.run.limits import Isolation, Limits
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run the command and report on it; the report goes to stderr, stdout is the program's."""
+    if not arguments.program:
+        raise UsageError(
+            "lab exec needs a command after --, for example: lab exec -- sh -c 'ipcmk -M 4096'"
+        )
+    _refuse_unrunnable(arguments.program[0])
+    output = Output(arguments.json, to_stderr=True)
+    demand_linux()
+    from lab.run.observe import observe_command
+    from lab.verdict import conclude
+
+    with reported(output) as documents:
+        began = time.monotonic()
+        trace = observe_command(
+            arguments.program,
+            limits=Limits(seconds=arguments.time_limit or Limits().seconds),
+            isolation=Isolation(arguments.isolation),
+            # The document is then all that stdout holds.
+            program_output_to_stderr=arguments.json == "-",
+        )
+        result = conclude(
+            [trace],
+            scenario=shlex.join(arguments.program),
+            seconds=time.monotonic() - began,
+        )
+        output.say(render(result, output.style))
+        documents.append(result_object(result))
+    return exit_status([result.verdict])
+
+
+def _refuse_unrunnable(name: str) -> None:
+    if shutil.which(name):
+        return
+    if Path(name).is_file():
+        raise UsageError(f"lab exec: {name} is not executable; try: chmod +x {shlex.quote(name)}")
+    raise UsageError(
+        f"lab exec: there is no program {name!r} to run; give its path, or a name in PATH"
+    )

@@ -1,0 +1,77 @@
+"""Where a command's two outputs go: text for people, one JSON document for programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from lab.report.style import Style
+
+
+class UsageError(Exception):
+    """What the user asked for makes no sense; the text says what would. Exit status 2."""
+
+
+class Output:
+    """The text of a command, and its JSON document if one was asked for.
+
+    With the JSON on standard output, the text goes to standard error, and neither spoils the
+    other. `to_stderr` sends it there always: for a command whose standard output is the
+    program's.
+    """
+
+    def __init__(self, json: str | None, *, to_stderr: bool = False) -> None:
+        self._json = json
+        self._stream: TextIO = sys.stderr if to_stderr or json == "-" else sys.stdout
+        self.style = Style.of(self._stream)
+        self._progress_shown = False
+        if json and json != "-":
+            _refuse_unwritable(Path(json))
+
+    def say(self, text: str = "") -> None:
+        """Write a line at once, so that a reader sees each result as it comes."""
+        self.progress("")
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def progress(self, text: str) -> None:
+        """Show what is being done, on a terminal only, until the next thing is written."""
+        if not sys.stderr.isatty() or not (text or self._progress_shown):
+            return
+        # Erase the line: what follows may be shorter than what stands there.
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+        self._progress_shown = bool(text)
+
+    def document(self, data: object) -> None:
+        """Write the JSON document, if one was asked for.
+
+        Raises UsageError if the file cannot be written.
+        """
+        if not self._json:
+            return
+        from lab.report.json import encode, write
+
+        if self._json == "-":
+            sys.stdout.write(encode(data))
+            sys.stdout.flush()
+            return
+        try:
+            write(Path(self._json), encode(data))
+        except OSError as error:
+            raise UsageError(f"--json {self._json}: {error.strerror}") from error
+
+
+def _refuse_unwritable(path: Path) -> None:
+    # Said before the runs and not after them: their results would be lost.
+    folder = path.resolve().parent
+    if path.is_dir():
+        raise UsageError(f"--json {path}: that is a directory; give a file's name, or - for stdout")
+    if not folder.is_dir():
+        raise UsageError(f"--json {path}: there is no directory {folder}; make it first")
+    special = path.exists() and not path.is_file()
+    # A regular file is replaced, which takes the right to write to its directory.
+    if not os.access(path if special else folder, os.W_OK):
+        raise UsageError(f"--json {path}: not writable; choose another place, or - for stdout")

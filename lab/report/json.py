@@ -1,0 +1,128 @@
+"""Results and catalogues as JSON: format 1, to which keys may be added and none taken away.
+
+Written in ASCII: a name that came from a program cannot then disturb a terminal, and the document
+is valid UTF-8 wherever it goes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab import __version__
+
+if TYPE_CHECKING:
+    from lab.finding import Occurrence, Result
+    from lab.scenario import Scenario
+
+FORMAT = 1
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def result_object(result: Result) -> dict[str, Any]:
+    """One result as plain data."""
+    return {
+        "scenario": result.scenario,
+        "mode": result.mode,
+        "verdict": result.verdict,
+        "runs": result.runs,
+        "seconds": round(result.seconds, 6),
+        "findings": [_finding(occurrence) for occurrence in result.occurrences],
+        "reason": result.reason,
+        "notes": list(result.notes),
+        "outcomes": [
+            {"result": outcome.result, "runs": outcome.runs, "allowed": outcome.allowed}
+            for outcome in result.outcomes
+        ],
+        "isolation": result.isolation,
+        "parameters": dict(result.parameters),
+        "output": result.output,
+    }
+
+
+def document(results: Iterable[Mapping[str, Any]], *, stopped: str = "") -> dict[str, Any]:
+    """What `--json` writes about runs.
+
+    Args:
+        results: what `result_object` made, with whatever a command adds.
+        stopped: why the command ended before it had done everything; then the document has a
+            key `stopped`, so that a partial document cannot be taken for a whole one.
+    """
+    whole: dict[str, Any] = {"format": FORMAT, "lab": __version__, "results": list(results)}
+    return whole | {"stopped": stopped} if stopped else whole
+
+
+def scenario_object(scenario: Scenario) -> dict[str, Any]:
+    """What a scenario declares, as plain data."""
+    return {
+        "id": scenario.id,
+        "family": scenario.family,
+        "role": scenario.role,
+        "fixes": scenario.fixes,
+        "expects": sorted(scenario.expects),
+        "may_show": sorted(scenario.may_show),
+        "needs": list(scenario.needs),
+        "parameters": {parameter.name: parameter.default for parameter in scenario.parameters},
+        "summary": scenario.summary,
+    }
+
+
+def encode(data: object) -> str:
+    """The data as JSON, with a newline at its end; bytes that were no text become U+FFFD."""
+    return json.dumps(_clean(data), indent=2) + "\n"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the whole new one, never a part.
+
+    What is no regular file (a pipe, /dev/null) is written to: it must not be replaced by one.
+
+    Raises OSError as the file system gives it.
+    """
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
+    target = path.resolve()  # a symbolic link goes on pointing where its owner put it
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        # mkstemp gives 0600; a report is as readable as any file that its user makes.
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _finding(occurrence: Occurrence) -> dict[str, Any]:
+    finding = occurrence.finding
+    return {
+        "kind": finding.kind,
+        "object": finding.object,
+        "summary": finding.summary,
+        "processes": list(finding.processes),
+        "subject": finding.subject,
+        "advice": finding.advice,
+        "details": list(finding.details),
+        "seen_in": occurrence.runs,
+    }
+
+
+def _clean(data: Any) -> Any:
+    # A lone surrogate is valid to Python's encoder and to nobody else's decoder.
+    if isinstance(data, str):
+        return _SURROGATES.sub("\ufffd", data)
+    if isinstance(data, Mapping):
+        return {_clean(key): _clean(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_clean(value) for value in data]
+    return data
