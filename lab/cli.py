@@ -124,7 +124,7 @@ def _grammar() -> argparse.ArgumentParser:
         name: commands.add_parser(
             name,
             help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
+            description=f"{text[0].upper()}{text[1:]}".rstrip(".") + ".",
             epilog=_EXIT,
             allow_abbrev=False,
         )
