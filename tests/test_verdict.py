@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lab.detect import findings
+from lab.finding import Kind, Outcome, Result, Verdict
+from lab.trace import Ending, Failure, Messages, ObjectType, Process, SharedObject, Tally, Trace
+from lab.verdict import conclude
+
+ROOT = Process("P0", 100, "", "python shop.py", started=0.0, ended=2.0, reaped=2.0, status=0)
+CHILD = Process("P1", 101, "P0", "worker", started=0.1, ended=1.0, reaped=1.0, status=0)
+GOOD = Trace("shop.open", "observed", Ending.COMPLETED, 2.0, (ROOT, CHILD), processes_started=2)
+LOST = dataclasses.replace(GOOD, tally=Tally(15, 12))
+KEPT = dataclasses.replace(GOOD, tally=Tally(15, 15))
+ZOMBIE = dataclasses.replace(GOOD, processes=(ROOT, dataclasses.replace(CHILD, reaped=None)))
+ALONE = dataclasses.replace(GOOD, processes=(ROOT,), processes_started=1)
+BROKEN = dataclasses.replace(GOOD, ending=Ending.BROKEN, trouble="no space left for /dev/shm")
+OVERRUN = dataclasses.replace(GOOD, ending=Ending.OVERRUN, process_limit=256)
+INTERRUPTED = dataclasses.replace(GOOD, ending=Ending.INTERRUPTED)
+LATE = dataclasses.replace(
+    GOOD,
+    ending=Ending.TIMED_OUT,
+    processes=(dataclasses.replace(ROOT, ended=None, reaped=None, status=None), CHILD),
+)
+
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+any_trace = st.sampled_from([GOOD, LOST, KEPT, ZOMBIE, ALONE, BROKEN, OVERRUN, INTERRUPTED, LATE])
+
+
+def _conclude(*traces: Trace) -> Result:
+    return conclude(traces, scenario="shop.open", seconds=1.5)
+
+
+def test_a_finding_in_one_run_of_many_fails_the_program() -> None:
+    result = _conclude(KEPT, LOST, KEPT, LOST)
+
+    assert result.verdict is Verdict.FAILED
+    assert [finding.kind for finding in result.findings] == [Kind.LOST_UPDATE]
+    assert result.seen_in == (2,)
+    assert result.runs == 4
+
+
+def test_a_finding_is_told_as_the_first_run_that_showed_it_tells_it() -> None:
+    other = dataclasses.replace(LOST, tally=Tally(15, 14))
+
+    assert "1 of 15" in _conclude(KEPT, other, LOST).findings[0].summary
+
+
+def test_findings_come_in_the_order_in_which_they_were_seen() -> None:
+    kinds = [finding.kind for finding in _conclude(ZOMBIE, LOST, ZOMBIE).findings]
+
+    assert kinds == [Kind.ZOMBIE, Kind.LOST_UPDATE]
+
+
+def test_a_pass_states_its_scope() -> None:
+    result = _conclude(*[GOOD] * 20)
+
+    assert result.verdict is Verdict.PASSED
+    assert result.reason == (
+        "no finding in 20 free runs; each saw one interleaving, so this proves nothing about the "
+        "others"
+    )
+
+
+@pytest.mark.parametrize(
+    ("trace", "words"),
+    [
+        (BROKEN, "could not be judged: no space left for /dev/shm"),
+        (OVERRUN, "more than 256 processes at once"),
+        (INTERRUPTED, "was interrupted"),
+    ],
+)
+def test_one_run_that_could_not_be_judged_makes_all_of_them_an_error(
+    trace: Trace, words: str
+) -> None:
+    result = _conclude(GOOD, trace, GOOD)
+
+    assert result.verdict is Verdict.ERROR
+    assert words in result.reason
+    assert "run 2 of 3" in result.reason
+
+
+@pytest.mark.parametrize("trace", [BROKEN, OVERRUN, INTERRUPTED])
+def test_a_finding_stands_whatever_happened_to_another_run(trace: Trace) -> None:
+    result = _conclude(LOST, trace)
+
+    assert result.verdict is Verdict.FAILED
+    assert any("run 2 of 2" in note for note in result.notes)
+
+
+def test_a_late_run_failed_and_is_no_error() -> None:
+    result = _conclude(LATE)
+
+    assert result.verdict is Verdict.FAILED
+    assert [finding.kind for finding in result.findings] == [Kind.HANG]
+
+
+def test_no_run_at_all_is_an_error() -> None:
+    result = _conclude()
+
+    assert result.verdict is Verdict.ERROR
+    assert result.reason == "no run was made"
+
+
+def test_a_process_that_shares_nothing_tested_nothing() -> None:
+    result = _conclude(ALONE, ALONE)
+
+    assert result.verdict is Verdict.VACUOUS
+    assert "let the body start processes" in result.reason
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        pytest.param(dataclasses.replace(ALONE, tally=Tally(1, 1)), id="a tally"),
+        pytest.param(dataclasses.replace(ALONE, tally=Messages(("a",), ("a",))), id="messages"),
+        pytest.param(
+            dataclasses.replace(ALONE, objects=(SharedObject(ObjectType.POSIX_SHM, "/m"),)),
+            id="an object in use",
+        ),
+        pytest.param(
+            dataclasses.replace(ALONE, processes_started=2), id="a process that nobody saw"
+        ),
+        pytest.param(GOOD, id="a second process"),
+    ],
+)
+def test_anything_shared_in_any_run_makes_it_a_test(trace: Trace) -> None:
+    assert _conclude(ALONE, trace).verdict is Verdict.PASSED
+
+
+def test_a_helper_of_multiprocessing_is_nothing_shared() -> None:
+    helper = dataclasses.replace(CHILD, helper=True)
+    trace = dataclasses.replace(ALONE, processes=(ROOT, helper), processes_started=2)
+
+    assert _conclude(trace).verdict is Verdict.VACUOUS
+
+
+def test_a_lone_process_that_crashes_failed() -> None:
+    crashed = dataclasses.replace(ALONE, processes=(dataclasses.replace(ROOT, status=3),))
+
+    assert _conclude(crashed).verdict is Verdict.FAILED
+
+
+def test_outcomes_count_each_result_the_most_frequent_first() -> None:
+    assert _conclude(LOST, KEPT, KEPT).outcomes == (
+        Outcome("15 of 15 updates", 2, allowed=True),
+        Outcome("12 of 15 updates", 1, allowed=False),
+    )
+
+
+def test_outcomes_of_messages_name_what_went_wrong() -> None:
+    messages = Messages(("hello", "world", "again"), ("hellowo", "rld"))
+    kept = Messages(("hello",), ("hello",))
+    traces = [dataclasses.replace(GOOD, tally=tally) for tally in (messages, kept)]
+
+    assert set(_conclude(*traces).outcomes) == {
+        Outcome("3 messages, 1 lost, 2 torn", 1, allowed=False),
+        Outcome("1 message", 1, allowed=True),
+    }
+
+
+def test_a_run_without_a_result_is_an_outcome_too() -> None:
+    failure = Failure("AssertionError", "no", "shop.py:1", "", True)
+    failed = dataclasses.replace(GOOD, failure=failure)
+
+    assert set(_conclude(KEPT, LATE, failed, BROKEN).outcomes) == {
+        Outcome("15 of 15 updates", 1, allowed=True),
+        Outcome("no result: timed-out", 1, allowed=False),
+        Outcome("no result: AssertionError", 1, allowed=False),
+    }
+
+
+def test_without_any_result_there_is_no_table() -> None:
+    assert _conclude(GOOD, LATE).outcomes == ()
+
+
+def test_notes_of_the_runs_are_told_once() -> None:
+    noted = dataclasses.replace(GOOD, notes=("fifo /tmp/x appeared",))
+
+    assert _conclude(noted, noted).notes == ("fifo /tmp/x appeared",)
+
+
+def test_what_a_stopped_run_left_is_a_note() -> None:
+    left = SharedObject(ObjectType.FIFO, "/tmp/x", left=True)
+
+    result = _conclude(dataclasses.replace(LATE, objects=(left,)))
+
+    assert Kind.LEAK not in {finding.kind for finding in result.findings}
+    assert any("fifo /tmp/x" in note for note in result.notes)
+
+
+def test_output_is_that_of_the_first_run_that_failed() -> None:
+    printed = [
+        dataclasses.replace(trace, output=text)
+        for trace, text in ((KEPT, "fine"), (LOST, "ouch"), (LOST, "again"))
+    ]
+
+    assert _conclude(*printed).output == "ouch"
+
+
+def test_a_long_output_keeps_its_end_and_says_what_was_cut() -> None:
+    output = _conclude(dataclasses.replace(LOST, output="x" * 1_000_000 + "the end")).output
+
+    assert output.startswith("[996007 of 1000007 characters are cut here]")
+    assert output.endswith("the end")
+    assert len(output) < 5000
+
+
+def test_mode_isolation_and_parameters_are_those_of_the_runs() -> None:
+    trace = dataclasses.replace(GOOD, isolation="namespaces")
+
+    result = conclude([trace], scenario="a.b", seconds=1.5, parameters=(("writers", "3"),))
+
+    assert (result.scenario, result.mode, result.seconds) == ("a.b", "observed", 1.5)
+    assert result.isolation == "namespaces"
+    assert result.parameters == (("writers", "3"),)
+
+
+@untimed
+@given(st.lists(any_trace, min_size=1, max_size=12), st.randoms())
+def test_the_order_of_the_runs_changes_no_count_and_no_verdict(
+    traces: list[Trace], random: Random
+) -> None:
+    shuffled = list(traces)
+    random.shuffle(shuffled)
+    one, other = _conclude(*traces), _conclude(*shuffled)
+
+    assert one.verdict is other.verdict
+    assert one.outcomes == other.outcomes
+    assert {o.finding.identity: o.runs for o in one.occurrences} == {
+        o.finding.identity: o.runs for o in other.occurrences
+    }
+
+
+@untimed
+@given(st.lists(any_trace, max_size=12))
+def test_a_finding_and_only_a_finding_means_failed(traces: list[Trace]) -> None:
+    result = _conclude(*traces)
+    expected = Counter(f.identity for trace in traces for f in findings(trace))
+
+    assert {o.finding.identity: o.runs for o in result.occurrences} == expected
+    assert (result.verdict is Verdict.FAILED) == bool(expected)
+
+
+@untimed
+@given(st.lists(any_trace, max_size=12))
+def test_a_pass_means_that_every_run_could_be_judged(traces: list[Trace]) -> None:
+    if _conclude(*traces).verdict is Verdict.PASSED:
+        assert {trace.ending for trace in traces} == {Ending.COMPLETED}
