@@ -1,0 +1,237 @@
+"""The pytest door: a fixture that runs a program under the lab's watch.
+
+    def test_counter(observe):
+        observe(count, runs=20, writers=3).assert_clean()
+
+Every pytest session on a machine that has the lab loads this module, needed or not. So it imports
+nothing heavy: what runs a program, and psutil with it, comes when a test first asks for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+from lab.finding import Finding, Kind, Result, Verdict
+from lab.run.limits import Isolation, Limits
+from lab.scenario import Scenario, declared
+
+if TYPE_CHECKING:
+    from lab.commands.running import Plan
+
+Program: TypeAlias = str | Callable[..., Any]
+"""A scenario's id, a function declared as a scenario, or any other function."""
+
+_SEEN = pytest.StashKey[list[Result]]()
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the lab saw of a program, and what a test may claim about it."""
+
+    result: Result
+    scenario: Scenario
+
+    @property
+    def verdict(self) -> Verdict:
+        """The answer about the program."""
+        return self.result.verdict
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Distinct findings, in the order in which they were first seen."""
+        return self.result.findings
+
+    def assert_clean(self) -> None:
+        """Fail unless the runs were judged and nothing was found.
+
+        A result that is `vacuous` or `error` fails too: what was not observed did not pass.
+        """
+        __tracebackhide__ = True
+        if self.verdict not in (Verdict.PASSED, Verdict.PROVED):
+            raise AssertionError(f"{self.result.scenario}: expected no finding; {self._seen()}")
+
+    def assert_finds(self, *kinds: str) -> None:
+        """Fail unless each of these kinds was found in at least one run, beside others or not.
+
+        Raises ValueError if one is no kind of finding.
+        """
+        __tracebackhide__ = True
+        found = {finding.kind for finding in self.findings}
+        absent = [kind for kind in map(_kind, kinds) if kind not in found]
+        if absent or not kinds:
+            wanted = ", ".join(absent) or "a finding"
+            raise AssertionError(f"{self.result.scenario}: expected {wanted}; {self._seen()}")
+
+    def assert_as_declared(self) -> None:
+        """Fail unless the program does what its `@scenario` declares, as `lab check` decides it.
+
+        A bug shows all that it expects and nothing that it may not show; a fix shows nothing.
+
+        Raises ValueError if the program is a function that declares nothing.
+        """
+        __tracebackhide__ = True
+        from lab.check import differences
+
+        if not (self.scenario.expects or self.scenario.fixes):
+            raise ValueError(
+                f"{self.scenario.id} declares nothing to compare with; decorate it with "
+                "@scenario, or use assert_clean or assert_finds"
+            )
+        if lines := differences(self.scenario, self.result):
+            raise AssertionError("\n".join(lines))
+
+    def _seen(self) -> str:
+        if self.findings:
+            told = [
+                f"{seen.finding.kind} in {seen.runs} of {self.result.runs} runs: "
+                f"{seen.finding.summary}"
+                for seen in self.result.occurrences
+            ]
+            return "\n  ".join(("seen:", *told))
+        return f"the verdict is {self.verdict}: {self.result.reason}"
+
+
+class Observe:
+    """The `observe` fixture: runs a program in sandboxes of its own and judges what it did."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._item = item
+
+    def __call__(
+        self,
+        program: Program,
+        *,
+        runs: int | None = None,
+        time_limit: float | None = None,
+        isolation: str | None = None,
+        **parameters: Any,
+    ) -> Observed:
+        """Run a program and return what was seen. It runs in processes forked from this one.
+
+        Args:
+            program: the id of a scenario in the catalogue ("counter.posix_guarded"), or a
+                function, declared as a scenario or not. It may return a Tally or Messages.
+            runs: how many; by default what `--lab-runs` says.
+            time_limit: seconds for each run; by default what the scenario declares, or 10.
+            isolation: "auto", "namespaces" or "snapshots"; by default what `--lab-isolation` says.
+            parameters: arguments of the function.
+
+        The test is skipped if the scenario needs something that this machine lacks.
+
+        Raises LabError if the machine cannot run it as asked, and UnknownName or UsageError for
+        a name that does not exist.
+        """
+        from lab.catalogue import missing
+        from lab.commands.running import observed
+
+        scenario, settings = _scenario(program, parameters)
+        if lacking := missing(scenario):
+            pytest.skip(f"{scenario.id} needs {', '.join(lacking)}, which this machine lacks")
+        plan = self._plan(runs, time_limit, isolation, settings)
+        (result,) = observed(scenario, plan)
+        self._item.stash.setdefault(_SEEN, []).append(result)
+        # Properties, unlike sections, reach JUnit files and come back from xdist's workers.
+        self._item.user_properties.append((f"lab:{result.scenario}", str(result.verdict)))
+        return Observed(result, scenario)
+
+    def _plan(
+        self,
+        runs: int | None,
+        time_limit: float | None,
+        isolation: str | None,
+        settings: dict[str, str],
+    ) -> Plan:
+        from lab.commands.running import Plan
+
+        options = self._item.config.option
+        return Plan(
+            runs=options.lab_runs if runs is None else runs,
+            isolation=Isolation(isolation or options.lab_isolation),
+            time_limit=time_limit,
+            settings=settings,
+        )
+
+
+@pytest.fixture
+def observe(request: pytest.FixtureRequest) -> Observe:
+    """Run a program of several processes in a sandbox, watch it, and judge what it did.
+
+    `observe(program, runs=20, writers=3).assert_clean()`; `program` is a function or the id of a
+    scenario. If the test fails, the lab's report is shown as a section of its own.
+    """
+    return Observe(request.node)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the group "lab"."""
+    group = parser.getgroup("lab", "races between processes (race-lab)")
+    group.addoption(
+        "--lab-runs",
+        type=int,
+        default=3,  # as many as `lab check` makes
+        metavar="N",
+        help="runs of each observed program, where the test does not say (default: %(default)s)",
+    )
+    group.addoption(
+        "--lab-isolation",
+        choices=[str(isolation) for isolation in Isolation],
+        default="auto",
+        help="how a run is kept apart from the machine (default: %(default)s)",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the lab's reports with a test that failed."""
+    report = yield
+    if report.failed:
+        from lab.report.terminal import render
+
+        for result in item.stash.get(_SEEN, []):
+            report.sections.append((f"lab: {result.scenario}", render(result)))
+    return report
+
+
+def _scenario(program: Program, parameters: dict[str, Any]) -> tuple[Scenario, dict[str, str]]:
+    """The scenario to run, and those of its parameters that it is left to read."""
+    scenario = _in_catalogue(program) if isinstance(program, str) else declared(program)
+    if scenario is not None:
+        return scenario, {name: str(value) for name, value in parameters.items()}
+    assert callable(program)
+    # A function that declares nothing takes any value, and is held to nothing.
+    return Scenario(
+        family=program.__module__.rpartition(".")[2],
+        name=getattr(program, "__name__", type(program).__name__),
+        body=functools.partial(program, **parameters),
+        expects=frozenset(),
+        may_show=frozenset(),
+        fixes="",
+        parameters=(),
+        needs=(),
+        zombie_after=Limits.zombie_after,
+        time_limit=Limits.seconds,
+    ), {}
+
+
+def _in_catalogue(name: str) -> Scenario:
+    from lab.catalogue import UnknownName, select
+
+    found = select([name])
+    if len(found) > 1:
+        ids = ", ".join(scenario.id for scenario in found)
+        raise UnknownName(f"{name} is a family; observe one scenario at a time, one of: {ids}")
+    return found[0]
+
+
+def _kind(name: str) -> Kind:
+    try:
+        return Kind(name)
+    except ValueError:
+        raise ValueError(f"{name!r} is no kind of finding; kinds are: {', '.join(Kind)}") from None
