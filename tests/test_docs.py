@@ -1,0 +1,193 @@
+"""The documentation keeps its word: what it shows is run, and what comes out is what it shows.
+
+The language of a fenced block says what is done with it, for the reader as for this test:
+
+    python         a file of the page's own directory; its first line names it: `# counter.py`
+    console        is run there: a line after `$ ` is a command, all others are what they print
+    sh, text, ini, yaml, json      are shown only
+
+Output is compared word by word. A number stands for any number, and `...` for anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import lab.cli
+from lab.catalogue import catalogue
+from lab.finding import Finding, Kind, Result, Verdict
+from lab.report.json import document, result_object, scenario_object
+from lab.trace import ObjectType
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SHOWN = {"sh", "text", "ini", "yaml", "json"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    text: str
+
+
+def blocks(page: str) -> Iterator[Block]:
+    """The fenced blocks of a page, in order."""
+    for fence in re.finditer(r"^```(\S*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        yield Block(fence[1], fence[2])
+
+
+def commands(console: str) -> str:
+    """What a console block lets the shell do."""
+    return "\n".join(line[2:] for line in console.splitlines() if line.startswith("$ "))
+
+
+def printed(console: str) -> str:
+    """What a console block says that comes out."""
+    return "\n".join(line for line in console.splitlines() if not line.startswith("$ "))
+
+
+def agree(shown: str, actual: str) -> bool:
+    """Whether what came out is what is shown, numbers and the spaces between words aside."""
+    words = []
+    for word in shown.split():
+        pattern = re.sub(r"\d+(\\\.\d+)?", r"\\d+(\\.\\d+)?", re.escape(word))
+        words.append(pattern.replace(r"\.\.\.", ".*"))
+    return re.fullmatch(r"\s+".join(words), actual.strip(), re.DOTALL) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
+    for block in blocks(page.read_text()):
+        match block.language:
+            case "python":
+                name = re.match(r"# ([\w/]+\.py)\n", block.text)
+                assert name, f"no file is named in the first line of:\n{block.text}"
+                file = tmp_path / name[1]
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(block.text)
+            case "console":
+                actual = run(commands(block.text), tmp_path)
+                assert agree(printed(block.text), actual), f"{block.text}\ngave:\n{actual}"
+            case other:
+                assert other in SHOWN, f"what is a block of {other!r}? see the top of this file"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_file_that_a_page_shows_is_run_by_it(page: Path) -> None:
+    text = page.read_text()
+    consoles = " ".join(block.text for block in blocks(text) if block.language == "console")
+    files = [
+        block.text.splitlines()[0].removeprefix("# ")
+        for block in blocks(text)
+        if block.language == "python"
+    ]
+    # A scenario's module is named by its stem: `lab run spool`.
+    assert [file for file in files if Path(file).stem not in f"{consoles} __init__"] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_ci_runs_the_very_command_that_the_readme_gives_for_the_tests() -> None:
+    (command,) = (
+        line
+        for block in blocks((ROOT / "README.md").read_text())
+        if block.language == "sh"
+        for line in block.text.splitlines()
+        if "tox" in line
+    )
+    assert command in (ROOT / ".ci/run").read_text()
+
+
+def test_the_reference_names_every_option_of_the_command_line() -> None:
+    page = (ROOT / "docs/reference/command-line.md").read_text()
+    grammar = lab.cli._grammar()
+    (commands,) = (a for a in grammar._actions if isinstance(a, argparse._SubParsersAction))
+    options = {
+        option
+        for command in commands.choices.values()
+        for action in command._actions
+        for option in action.option_strings
+    }
+    assert [name for name in commands.choices if f"`lab {name}" not in page] == []
+    assert [option for option in sorted(options) if f"`{option}" not in page] == []
+
+
+def test_the_reference_names_every_word_of_a_result() -> None:
+    page = (ROOT / "docs/reference/verdicts-and-findings.md").read_text()
+    assert [word for word in (*Verdict, *Kind, *ObjectType) if f"`{word}`" not in page] == []
+
+
+def test_the_reference_names_every_key_of_the_json() -> None:
+    page = (ROOT / "docs/reference/json.md").read_text()
+    finding = Finding(Kind.LEAK, "/jobs", "It stays.")
+    result = Result("queue.left", "observed", Verdict.FAILED, 1, 0.1, (finding,), (1,))
+    plain = result_object(result)
+    whole = document([plain], stopped="Ctrl-C")
+    keys = {*whole, *plain, *plain["findings"][0], *scenario_object(catalogue()[0])}
+    assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "actual"),
+    [
+        ("3 runs in 0.5 s", "20 runs in 11 s"),
+        ("a b\n  c", "a    b c\n"),
+        ("first\n...\nlast", "first\nand so on\n\nlast\n"),
+        ("cut of...", "cut off"),
+        ("(a+b) [c]", "(a+b) [c]"),
+        ("", "\n"),
+    ],
+)
+def test_what_differs_in_numbers_and_spaces_agrees(shown: str, actual: str) -> None:
+    assert agree(shown, actual)
+
+
+@pytest.mark.parametrize(
+    ("shown", "actual"),
+    [
+        ("3 runs", "3 runs failed"),
+        ("3 runs", "three runs"),
+        ("a b", "ab"),
+        ("passed", "failed"),
+        ("first ... last", "first and so on"),
+        ("", "something"),
+    ],
+)
+def test_what_differs_in_words_does_not_agree(shown: str, actual: str) -> None:
+    assert not agree(shown, actual)
+
+
+def run(script: str, directory: Path) -> str:
+    """What a shell prints, on both streams, when it is given these commands."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHON"))}
+    scripts = sysconfig.get_path("scripts")
+    environment = {
+        "PATH": f"{scripts}:{os.environ['PATH']}",
+        "COLUMNS": "80",
+        "LC_ALL": "C.UTF-8",
+    }
+    return subprocess.run(
+        ["bash", "-c", script],
+        cwd=directory,
+        env=inherited | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    ).stdout
