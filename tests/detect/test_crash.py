@@ -112,3 +112,13 @@ def test_children_that_crashed_alike_are_one_finding_others_another() -> None:
 
     assert [finding.processes for finding in found] == [("P1", "P3", "P0"), ("P2", "P0")]
     assert len({finding.identity for finding in found}) == 2
+
+
+def test_helpers_of_multiprocessing_are_no_concern_of_the_author() -> None:
+    assert not list(detect(run(child(status=-signal.SIGSEGV, helper=True))))
+
+
+def test_an_exception_without_a_message_says_so() -> None:
+    (finding,) = detect(run(failure=dataclasses.replace(ERROR, message="")))
+
+    assert "without a message" in finding.summary

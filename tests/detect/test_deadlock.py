@@ -165,3 +165,51 @@ def test_a_run_that_was_on_its_way_has_none(ending: Ending) -> None:
 
 def test_a_run_that_completed_has_none() -> None:
     assert not list(detect(run(child(ended=1.0, reaped=1.0))))
+
+
+def test_a_cycle_without_names_is_known_by_its_processes_and_needs_breaking() -> None:
+    trace = stuck(waits_for_exit("P0", "P1"), waits_for_exit("P1", "P0"), processes=1)
+
+    (finding,) = detect(trace)
+
+    assert finding.object == "P0, P1"
+    assert "Break the cycle" in finding.advice
+
+
+def test_one_object_cannot_be_taken_in_another_order() -> None:
+    trace = stuck(_lock("P0", "/a", "P1"), _lock("P1", "/a", "P0"), processes=1)
+
+    (finding,) = detect(trace)
+
+    assert finding.object == "/a"
+    assert "Break the cycle" in finding.advice
+
+
+def test_beside_a_known_cycle_a_wait_of_its_own_is_a_hang() -> None:
+    trace = stuck(
+        _lock("P0", "/b", "P1"),
+        _lock("P1", "/a", "P0"),
+        asleep("P2", object="/c"),
+        processes=2,
+    )
+
+    assert [finding.processes for finding in detect(trace)] == [("P0", "P1")]
+    assert [finding.processes for finding in hangs(trace)] == [("P2",)]
+
+
+@pytest.mark.parametrize(
+    ("processes", "ending"),
+    [
+        pytest.param(1, Ending.TIMED_OUT, id="asleep, but nobody knows for how long"),
+        pytest.param(2, Ending.STUCK, id="the sleep of a third could not be read"),
+    ],
+)
+def test_only_when_all_are_known_to_sleep_for_good_two_objects_are_proof(
+    processes: int, ending: Ending
+) -> None:
+    trace = stuck(
+        asleep("P0", object="/a"), asleep("P1", object="/b"), processes=processes, ending=ending
+    )
+
+    assert not list(detect(trace))
+    assert len(list(hangs(trace))) == 2

@@ -31,7 +31,7 @@ def test_a_parent_that_waits_for_a_hung_child_is_named_but_is_not_the_object() -
     (finding,) = detect(trace)
 
     assert finding.object == "/tmp/jobs.fifo"
-    assert finding.processes == ("P1", "P0")
+    assert finding.processes == ("P1", "P0")  # the one to be mended first
     assert "P0 (python shop.py): in wait4" in finding.details[0]
     assert "the exit of P1" in finding.details[0]
 
@@ -46,6 +46,11 @@ def test_several_that_wait_for_one_object_are_one_finding() -> None:
 
     assert finding.processes == ("P1", "P2", "P0")
     assert "P1 (worker 1) and P2 (worker 2) wait in msgrcv" in finding.summary
+    assert [line.partition(":")[0] for line in finding.details] == [
+        "P1 (worker 1)",
+        "P2 (worker 2)",
+        "P0 (python shop.py)",
+    ]
 
 
 def test_waits_for_two_objects_are_two_findings_while_somebody_still_moves() -> None:
@@ -120,6 +125,32 @@ def test_an_object_without_a_name_is_known_by_what_is_missing() -> None:
     )
 
     assert finding.object == "SIGCONT"
+
+
+def test_a_wait_of_which_nothing_is_known_is_known_by_its_call() -> None:
+    (finding,) = detect(stuck(asleep("P0", call="futex", object="", waits_for=""), processes=0))
+
+    assert finding.object == "futex"
+
+
+def test_a_process_that_waits_for_a_helper_alone_is_who_is_late() -> None:
+    trace = run(
+        child("P1", helper=True),
+        root=LIVING_ROOT,
+        ending=Ending.TIMED_OUT,
+        blocked=(waits_for_exit("P0", "P1"),),
+    )
+
+    (finding,) = detect(trace)
+
+    assert finding.object == "the run"
+    assert finding.processes == ("P0",)
+
+
+def test_a_late_run_of_which_nobody_is_left_is_still_late() -> None:
+    (finding,) = detect(run(child(ended=1.0, reaped=1.0), ending=Ending.TIMED_OUT))
+
+    assert finding.processes == ("P0",)
 
 
 def test_a_reader_that_holds_the_only_writing_end_is_told_to_close_it() -> None:

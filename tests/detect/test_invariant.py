@@ -26,6 +26,14 @@ def test_an_assertion_that_says_nothing_should_say_something() -> None:
     assert "message" in finding.advice
 
 
+def test_an_assertion_without_a_place_is_the_roots() -> None:
+    failure = Failure("AssertionError", "no", "", "Traceback", True)
+
+    (finding,) = detect(run(failure=failure))
+
+    assert finding.object == "P0"
+
+
 def test_the_message_is_no_part_of_the_identity() -> None:
     (one,), (other,) = (detect(run(failure=_failed(f"stock is {n}"))) for n in (7, 8))
 

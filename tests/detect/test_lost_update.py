@@ -20,6 +20,12 @@ def test_fewer_than_were_made_are_lost_updates() -> None:
     assert finding.advice
 
 
+def test_all_updates_can_be_lost() -> None:
+    (finding,) = detect(run(tally=Tally(15, 0)))
+
+    assert "15 of 15 updates lost" in finding.summary
+
+
 def test_a_balance_below_zero_does_not_lose_more_than_there_was() -> None:
     (finding,) = detect(run(tally=Tally(15, -5, "euros")))
 

@@ -62,6 +62,13 @@ def test_a_queue_that_could_not_be_read_tells_its_bytes() -> None:
     assert "Messages of 96 bytes in all were never received" in finding.summary
 
 
+def test_how_many_of_those_sent_is_told_only_where_it_was_counted() -> None:
+    unread, vanished = detect(run(objects=(_queue(size=96),), tally=Messages(("red",), ())))
+
+    assert "sent" not in unread.summary
+    assert "1 of 1 message sent was never received, and no queue holds it" in vanished.summary
+
+
 def test_pieces_in_torn_items_are_not_lost() -> None:
     messages = Messages(("hello world", "HELLO WORLD"), ("hello worldHELLO WOR", "LD"))
 
@@ -79,6 +86,12 @@ def test_what_is_queued_when_the_run_is_stopped_may_still_have_been_received(
     ending: Ending,
 ) -> None:
     assert not list(detect(run(objects=(_queue("red"),), ending=ending)))
+
+
+def test_a_queue_that_was_removed_or_is_empty_holds_none() -> None:
+    removed = SharedObject(ObjectType.POSIX_MQ, "/a", size=3)
+
+    assert not list(detect(run(objects=(removed, _queue(name="/b")))))
 
 
 def test_only_queues_hold_messages() -> None:

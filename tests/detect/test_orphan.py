@@ -35,6 +35,8 @@ def test_orphans_of_one_parent_are_one_finding() -> None:
 
     assert finding.processes == ("P0", "P1", "P2")
     assert len(finding.details) == 2
+    assert finding.summary.startswith("P1 and P2 lived on without a parent")
+    assert "Their exit" in finding.summary
 
 
 def test_an_orphan_whose_parent_nobody_saw_is_named_alone() -> None:
@@ -42,3 +44,5 @@ def test_an_orphan_whose_parent_nobody_saw_is_named_alone() -> None:
 
     assert finding.processes == ("P1",)
     assert "an unseen process" in finding.object
+    assert "the parent ended first. Its exit" in finding.summary
+    assert finding.advice.startswith("The parent should")

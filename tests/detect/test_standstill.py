@@ -115,3 +115,20 @@ def test_a_parent_whose_children_the_kernel_did_not_name_waits_for_all_it_has() 
     trace = stuck(parent, asleep("P1"), processes=1)
 
     assert [group.processes for group in standstill(trace).stalls] == [("P1", "P0")]
+
+
+def test_a_parent_that_waits_for_one_child_does_not_wait_for_the_others() -> None:
+    trace = stuck(waits_for_exit("P0", "P1"), asleep("P2"), processes=2, ending=Ending.TIMED_OUT)
+
+    assert [group.processes for group in standstill(trace).stalls] == [("P2",)]
+
+
+def test_a_parent_that_waits_for_something_else_does_not_wait_for_its_children() -> None:
+    trace = stuck(
+        asleep("P0", object="/a"),
+        asleep("P1", object="/b"),
+        processes=2,
+        ending=Ending.TIMED_OUT,
+    )
+
+    assert [group.processes for group in standstill(trace).stalls] == [("P0",), ("P1",)]
