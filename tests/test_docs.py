@@ -6,7 +6,7 @@ The language of a fenced block says what is done with it, for the reader as for 
     console        is run there: a line after `$ ` is a command, all others are what they print
     sh, text, ini, yaml, json      are shown only
 
-Output is compared word by word. A number stands for any number, and `...` for anything.
+Of the output, spaces do not count, a number stands for any number, and `...` for anything.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def printed(console: str) -> str:
 
 
 def agree(shown: str, actual: str) -> bool:
-    """Whether what came out is what is shown, numbers and the spaces between words aside."""
-    words = []
-    for word in shown.split():
-        pattern = re.sub(r"\d+(\\\.\d+)?", r"\\d+(\\.\\d+)?", re.escape(word))
-        words.append(pattern.replace(r"\.\.\.", ".*"))
-    return re.fullmatch(r"\s+".join(words), actual.strip(), re.DOTALL) is not None
+    """Whether what came out is what is shown, numbers and spaces aside.
+
+    Without any space, since a report breaks a line where a long name or path makes it, even inside.
+    """
+    pattern = re.sub(r"\d+(\\\.\d+)?", r"\\d+(\\.\\d+)?", re.escape("".join(shown.split())))
+    return re.fullmatch(pattern.replace(r"\.\.\.", ".*"), "".join(actual.split())) is not None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -78,7 +78,8 @@ def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
                 file.write_text(block.text)
             case "console":
                 actual = run(commands(block.text), tmp_path)
-                assert agree(printed(block.text), actual), f"{block.text}\ngave:\n{actual}"
+                if not agree(printed(block.text), actual):
+                    pytest.fail(f"{block.text}\ngave:\n{actual}", pytrace=False)
             case other:
                 assert other in SHOWN, f"what is a block of {other!r}? see the top of this file"
 
@@ -147,6 +148,7 @@ def test_the_reference_names_every_key_of_the_json() -> None:
     [
         ("3 runs in 0.5 s", "20 runs in 11 s"),
         ("a b\n  c", "a    b c\n"),
+        ("a long/path", "a long/pa\n  th"),
         ("first\n...\nlast", "first\nand so on\n\nlast\n"),
         ("cut of...", "cut off"),
         ("(a+b) [c]", "(a+b) [c]"),
@@ -162,7 +164,6 @@ def test_what_differs_in_numbers_and_spaces_agrees(shown: str, actual: str) -> N
     [
         ("3 runs", "3 runs failed"),
         ("3 runs", "three runs"),
-        ("a b", "ab"),
         ("passed", "failed"),
         ("first ... last", "first and so on"),
         ("", "something"),
