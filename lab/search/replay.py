@@ -1,0 +1,154 @@
+"""Replay: follow a schedule, and notice the first step at which the program does not.
+
+A replay that goes astray shows a run that nobody recorded. Whatever comes out of it is no answer
+about the recorded one, so it ends at once, and says at which step and what was there instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from lab.operation import happening, operation
+from lab.search.schedule import Schedule
+from lab.search.strategy import Pending, Point
+from lab.trace import Action, Event
+
+if TYPE_CHECKING:
+    from lab.trace import Trace
+
+_NOT_COMPARED = frozenset({Action.FORK, Action.WAIT})
+"""Calls that return a PID. The child's logical name is in the event; its number is drawn anew
+wherever the run has no PID namespace."""
+_END = "the end of the run"
+
+
+class Diverged(Exception):  # noqa: N818  # what happened, and a replay that did is no error yet
+    """The program did something else than it did when the schedule was recorded."""
+
+    def __init__(self, step: int, recorded: str, found: str) -> None:
+        super().__init__(
+            f"the replay went another way at step {step}: recorded was {recorded}; "
+            f"now there is {found}"
+        )
+        self.step = step
+        self.recorded = recorded
+        self.found = found
+
+    def __reduce__(self) -> tuple[type[Diverged], tuple[int, str, str]]:
+        # It travels from the tracer to the lab, and an exception is rebuilt from its text.
+        return (Diverged, (self.step, self.recorded, self.found))
+
+
+class Replay:
+    """One run along a schedule.
+
+    Args:
+        schedule: where to leave the default order.
+        recorded: what was chosen at each step when the schedule was recorded, as far as that is
+            known. With it the first other operation is noticed; without it only a step at which
+            the schedule names a task that cannot move.
+    """
+
+    def __init__(self, schedule: Schedule, recorded: Sequence[Pending | Action] = ()) -> None:
+        self._deviations = dict(schedule.deviations)
+        self._recorded = recorded
+        self._chosen: tuple[int, Pending] | None = None
+        self._begun = False
+
+    def begin(self) -> bool:
+        """Ready once."""
+        self._begun, before = True, self._begun
+        return not before
+
+    def choose(self, point: Point) -> int:
+        """Who moved at this step when it was recorded.
+
+        Raises Diverged.
+        """
+        self._check(point.step)
+        index = self._followed(point)
+        self._chosen = (point.step, point.enabled[index])
+        return index
+
+    def end(self, trace: Trace) -> None:
+        """Check that the run ended where the recorded one did.
+
+        Raises Diverged.
+        """
+        steps, recorded = len(trace.events), len(self._recorded)
+        self._check(steps)
+        if self._recorded and steps != recorded:
+            raise Diverged(
+                min(steps, recorded),
+                _named(self._recorded[steps]) if steps < recorded else _END,
+                _told(trace.events[recorded]) if recorded < steps else _END,
+            )
+
+    def _followed(self, point: Point) -> int:
+        process = self._deviations.get(point.step)
+        if process is None:
+            return point.default
+        for index, pending in enumerate(point.enabled):
+            if pending.process == process:
+                return index
+        choice = " or ".join(operation(pending) for pending in point.enabled)
+        raise Diverged(point.step, f"a step of {process}", f"a choice of {choice}")
+
+    def _check(self, step: int) -> None:
+        """Hold the last choice against the recorded one, once it is known to have been a step.
+
+        A task that turns out to be blocked is chosen and taken back, so a choice is a step only
+        when the next point has a later one.
+        """
+        if self._chosen is None or self._chosen[0] >= step:
+            return
+        before, found = self._chosen
+        self._chosen = None
+        if before < len(self._recorded) and not _same(self._recorded[before], found):
+            raise Diverged(before, _named(self._recorded[before]), operation(found))
+
+
+def compare(recorded: Sequence[Event], found: Sequence[Event]) -> None:
+    """Hold a whole run against the recorded one, with the values it read and wrote.
+
+    Raises Diverged at the first step that differs.
+    """
+    for one, other in zip_longest(recorded, found):
+        if one is None or other is None or sameness(one) != sameness(other):
+            step = one.step if one is not None else other.step
+            raise Diverged(step, _told(one), _told(other))
+
+
+def sameness(event: Event) -> tuple[object, ...]:
+    """What must be equal for a step to count as the same one: all but the time and the line.
+
+    The line is recorded on some runs only, and the time follows from the rest.
+    """
+    result = None if event.action in _NOT_COMPARED else event.result
+    return (
+        event.process,
+        event.action.value,
+        event.call,
+        event.object,
+        event.offset,
+        event.size,
+        event.before,
+        event.after,
+        result,
+    )
+
+
+def _told(event: Event | None) -> str:
+    return f"{event.process} {happening(event)}" if event is not None else _END
+
+
+def _same(recorded: Pending | Action, found: Pending) -> bool:
+    return recorded == (found.action if isinstance(recorded, Action) else found)
+
+
+def _named(recorded: Pending | Action) -> str:
+    if isinstance(recorded, Action):
+        return f"{'an' if recorded[0] in 'aeiou' else 'a'} {recorded}"
+    return operation(recorded)

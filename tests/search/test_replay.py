@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.search.random import Random
+from lab.search.replay import Diverged, Replay, compare
+from lab.search.schedule import Recorder, Schedule
+from lab.search.strategy import Pending, Point
+from lab.trace import Action, Event, Trace
+from tests.search.models import counter
+from tests.search.toy import Program, Task, acquire, read, run, write
+
+untimed = settings(deadline=None)
+
+
+def _recorded(program: Program, seed: int = 0) -> tuple[Recorder, Trace]:
+    strategy = Random(seed)
+    strategy.begin()
+    recorder = Recorder(strategy.choose)
+    return recorder, run(program, recorder).trace
+
+
+def _replayed(program: Program, replay: Replay) -> Trace:
+    assert replay.begin()
+    trace = run(program, replay.choose).trace
+    replay.end(trace)
+    return trace
+
+
+@untimed
+@given(st.integers(0, 1000))
+def test_a_replay_of_the_same_program_is_the_same_run(seed: int) -> None:
+    program = counter(3, 3, guarded=True)
+    recorder, trace = _recorded(program, seed)
+    operations = recorder.operations
+    actions = [operation.action for operation in operations]
+
+    for recorded in ((), operations, actions):
+        again = _replayed(program, Replay(recorder.schedule, recorded))
+        compare(trace.events, again.events)
+
+
+def test_a_replay_is_begun_once() -> None:
+    replay = Replay(Schedule())
+
+    assert replay.begin()
+    assert not replay.begin()
+
+
+# --- The program has changed ---------------------------------------------------------------
+
+
+def _two_reads_before(number: int) -> Program:
+    """The unguarded counter, whose increment `number` of P2 reads twice."""
+    plain = counter().tasks["P1"]
+
+    def changed() -> Task:
+        for increment in range(5):
+            if increment == number:
+                yield read("n")
+            value = yield read("n")
+            yield write("n", value + 1)
+
+    return Program({"P1": plain, "P2": changed, "P3": plain})
+
+
+@untimed
+@given(st.integers(0, 1000), st.integers(0, 4))
+def test_the_first_other_operation_is_told_with_the_recorded_one(seed: int, number: int) -> None:
+    recorder, trace = _recorded(counter(), seed)
+    writes = [event.step for event in trace.events if event.process == "P2"][1::2]
+
+    with pytest.raises(Diverged) as raised:
+        _replayed(_two_reads_before(number), Replay(recorder.schedule, recorder.operations))
+
+    assert raised.value.step == writes[number]
+    assert raised.value.recorded == "P2 write n"
+    assert raised.value.found == "P2 read n"
+    assert str(raised.value) == (
+        f"the replay went another way at step {writes[number]}: recorded was P2 write n; "
+        "now there is P2 read n"
+    )
+
+
+def test_with_the_actions_alone_the_step_is_found_too() -> None:
+    recorder, trace = _recorded(counter())
+    actions = [event.action for event in trace.events]
+
+    with pytest.raises(Diverged, match="recorded was a write; now there is P2 read n"):
+        _replayed(_two_reads_before(1), Replay(recorder.schedule, actions))
+
+
+def test_a_task_that_cannot_move_is_told_with_those_that_can() -> None:
+    schedule = Schedule(((0, "P2"), (1, "P1")), 1)
+    locked = Program({name: counter(1, 1, guarded=True).tasks["P1"] for name in ("P1", "P2")})
+
+    with pytest.raises(Diverged) as raised:
+        _replayed(locked, Replay(schedule))
+
+    assert raised.value.step == 1
+    assert raised.value.recorded == "a step of P1"
+    assert raised.value.found == "a choice of P2 read n"
+
+
+def test_a_run_that_ends_early_is_not_the_recorded_one() -> None:
+    recorder, _ = _recorded(counter(1, 2))
+
+    with pytest.raises(Diverged) as raised:
+        _replayed(counter(1, 1), Replay(recorder.schedule, recorder.operations))
+
+    assert (raised.value.step, raised.value.recorded) == (2, "P1 read n")
+    assert raised.value.found == "the end of the run"
+
+
+def test_a_run_that_goes_on_is_not_the_recorded_one() -> None:
+    recorder, _ = _recorded(counter(1, 1))
+
+    with pytest.raises(Diverged) as raised:
+        _replayed(counter(1, 2), Replay(recorder.schedule, recorder.operations))
+
+    assert (raised.value.step, raised.value.recorded) == (2, "the end of the run")
+    assert raised.value.found == "P1 read n -> 1"
+
+
+def test_the_last_step_is_compared_too() -> None:
+    recorder, _ = _recorded(counter(1, 1))
+
+    def other() -> Task:
+        yield read("n")
+        yield acquire("n")
+
+    with pytest.raises(Diverged, match="at step 1: recorded was P1 write n; now there is P1 acq"):
+        _replayed(Program({"P1": other}), Replay(recorder.schedule, recorder.operations))
+
+
+def test_a_choice_that_was_taken_back_is_not_compared() -> None:
+    blocked, other = Pending("P1", Action.ACQUIRE, "lock"), Pending("P2", Action.READ, "n")
+    replay = Replay(Schedule(), [other])
+
+    assert replay.choose(Point(0, (blocked, other), 0, "")) == 0
+    assert replay.choose(Point(0, (other,), 0, "")) == 0
+    replay.end(dataclasses.replace(run(counter(1, 1), lambda _: 0).trace, events=(EVENT,)))
+
+
+# --- Whole runs ----------------------------------------------------------------------------
+
+EVENT = Event(0, "P1", Action.READ, "load", "n", size=4, before=b"\x04\0\0\0")
+
+
+def test_another_value_is_a_divergence() -> None:
+    other = dataclasses.replace(EVENT, before=b"\x05\0\0\0")
+
+    with pytest.raises(Diverged, match="recorded was P1 read n -> 4; now there is P1 read n -> 5"):
+        compare([EVENT], [other])
+
+
+def test_lines_and_times_are_not_compared_nor_are_pids() -> None:
+    fork = Event(1, "P0", Action.FORK, "clone", "P1", result=4711)
+
+    compare(
+        [EVENT, fork],
+        [dataclasses.replace(EVENT, where="a.py:1", time=1.0), dataclasses.replace(fork, result=5)],
+    )
+
+
+@pytest.mark.parametrize(("one", "other"), [((EVENT,), ()), ((), (EVENT,))])
+def test_runs_of_different_length_differ_where_the_shorter_ends(
+    one: tuple[Event, ...], other: tuple[Event, ...]
+) -> None:
+    with pytest.raises(Diverged, match=r"at step 0:.*the end of the run"):
+        compare(one, other)
+
+
+def test_a_divergence_travels_between_processes() -> None:
+    error = Diverged(3, "P1 read n", "P2 read n")
+
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301
+
+    assert (str(again), again.step) == (str(error), 3)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from lab.operation import happening, operation, place, value
+from lab.search.strategy import Pending
+from lab.trace import Action, Event
+
+READ = Event(3, "P2", Action.READ, "load", "posix-shm:/n", 8, 4, before=b"\x04\0\0\0")
+
+
+def test_an_operation_reads_the_same_before_and_after_it_happened() -> None:
+    pending = Pending("P2", Action.READ, "posix-shm:/n", 8, 4)
+
+    assert operation(READ) == operation(pending) == "P2 read posix-shm:/n+8"
+
+
+def test_an_operation_on_nothing_is_named_by_what_it_does() -> None:
+    assert operation(Pending("P1", Action.START, "")) == "P1 start"
+
+
+def test_the_beginning_of_an_object_is_the_object() -> None:
+    assert place(dataclasses.replace(READ, offset=0)) == "posix-shm:/n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "read n -> 4"),
+        ({"before": b""}, "read n"),
+        ({"action": Action.WRITE, "before": b"\4", "after": b"\5"}, "write n = 5"),
+        ({"action": Action.UPDATE, "before": b"\4", "after": b"\5"}, "update n: 4 -> 5"),
+        ({"action": Action.SEND, "before": b"", "after": b"hello"}, "send n = 'hello'"),
+        ({"action": Action.RECEIVE, "before": b"hello"}, "receive n -> 'hello'"),
+        ({"action": Action.ACQUIRE, "before": b"", "result": 0}, "acquire n"),
+        ({"action": Action.ACQUIRE, "before": b"", "result": -11}, "acquire n: EAGAIN"),
+        ({"action": Action.OPEN, "before": b"", "result": -9999}, "open n: Unknown error 9999"),
+    ],
+)
+def test_what_happened_is_told_with_its_value(changes: dict[str, object], text: str) -> None:
+    assert happening(dataclasses.replace(READ, **changes), "n") == text  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"\x05", "5"),
+        (b"A", "65"),
+        (b"AB", "16961"),
+        (b"\x01\x02", "513"),
+        (b"\x04\0\0\0", "4"),
+        (b"\0" * 8, "0"),
+        (b"\xff" * 8, "18446744073709551615"),
+        (b"ping", "'ping'"),
+        (b"job 17\n", "0x6a6f622031370a"),
+        (b"done\0\0\0\0", "1701736292"),
+        (b"done\0\0", "'done'"),
+        (b"x" * 64, f"'{'x' * 40}'..."),
+        (b"", "nothing"),
+        (b"\x80\x81\x82", "0x808182"),
+        (bytes(32), "0x" + "00" * 16 + "..."),
+    ],
+)
+def test_bytes_are_shown_as_their_author_most_likely_meant_them(data: bytes, text: str) -> None:
+    assert value(data) == text
