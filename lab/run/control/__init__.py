@@ -1,0 +1,6 @@
+"""One controlled run: the lab decides which process moves at each visible operation."""
+
+from lab.run.control.controller import in_controller
+from lab.run.control.runner import ControlRefusedError, Runner
+
+__all__ = ["ControlRefusedError", "Runner", "in_controller"]

@@ -1,0 +1,118 @@
+"""Sleeps and clock readings: all of time is virtual."""
+
+from __future__ import annotations
+
+import os
+
+from lab.kernel import ptrace
+from lab.kernel.registers import Registers
+from lab.run.control.task import CallOperation, Effect, Operation, Task
+from lab.run.control.timing import CPU_TIME, NANO, now_of, packed, timespec
+from lab.run.control.world import World
+from lab.trace import Action
+
+_TICK = 1_000
+"""Nanoseconds that a reading of the clock takes."""
+_PATIENCE = 64
+"""Readings in a row after which a task is taken to wait for time itself to pass."""
+_LONGEST = 10_000_000
+
+
+class Sleep(CallOperation):
+    """A sleep: when it is chosen, its time is over."""
+
+    action = Action.SLEEP
+    sleeps = True
+    waits_for = "the end of its sleep"
+
+    def __init__(self, world: World, name: str, regs: Registers, deadline: int) -> None:
+        super().__init__(name, regs)
+        self.world, self.deadline = world, deadline
+
+    def perform(self, task: Task) -> Effect:
+        """Move the clock to the deadline and return."""
+        assert self.deadline is not None
+        self.world.clock = max(self.world.clock, self.deadline)
+        self.regs.skip_call(0)
+        ptrace.set_registers(task.tid, self.regs)
+        return Effect(result=0)
+
+
+class Yield(CallOperation):
+    """sched_yield: a sleep of no length."""
+
+    action = Action.SLEEP
+    sleeps = True
+
+    def perform(self, task: Task) -> Effect:
+        """Return."""
+        self.regs.skip_call(0)
+        ptrace.set_registers(task.tid, self.regs)
+        return Effect(result=0)
+
+
+def _nanosleep(world: World, task: Task, name: str, regs: Registers) -> Operation:
+    return Sleep(world, name, regs, world.clock + timespec(task.space, regs.rdi))
+
+
+def _clock_nanosleep(world: World, task: Task, name: str, regs: Registers) -> Operation:
+    length = timespec(task.space, regs.rdx)
+    absolute = regs.rsi & 1
+    if absolute:
+        length -= now_of(world, regs.rdi & 0xFFFFFFFF)
+    return Sleep(world, name, regs, world.clock + max(0, length))
+
+
+def _yield(_world: World, _task: Task, name: str, regs: Registers) -> Operation:
+    return Yield(name, regs)
+
+
+def _answer(world: World, task: Task, regs: Registers, address: int, data: bytes) -> None:
+    """Return a time. A task that reads nothing but clocks would never see its deadline come at
+    a tick a reading: after a while each reading takes twice as long as the one before."""
+    task.spins += 1
+    pace = min(_LONGEST, _TICK << min(32, max(0, task.spins - _PATIENCE)))
+    world.clock += pace
+    if address:
+        os.pwrite(task.space.memory, data, address)
+    regs.skip_call(0)
+    ptrace.set_registers(task.tid, regs)
+
+
+def _clock_gettime(world: World, task: Task, _name: str, regs: Registers) -> None:
+    clock = regs.rdi & 0xFFFFFFFF
+    if clock not in CPU_TIME and not clock >> 31:
+        _answer(world, task, regs, regs.rsi, packed(now_of(world, clock)))
+
+
+def _gettimeofday(world: World, task: Task, _name: str, regs: Registers) -> None:
+    now = now_of(world, 0)
+    data = (now // NANO).to_bytes(8, "little") + (now % NANO // 1000).to_bytes(8, "little")
+    _answer(world, task, regs, regs.rdi, data)
+
+
+def _time(world: World, task: Task, _name: str, regs: Registers) -> None:
+    seconds = now_of(world, 0) // NANO
+    _answer(world, task, regs, regs.rdi, seconds.to_bytes(8, "little"))
+    regs.rax = seconds
+    ptrace.set_registers(task.tid, regs)
+
+
+def _getrandom(world: World, task: Task, _name: str, regs: Registers) -> None:
+    """Random bytes from the seed: names of temporary files are the same in every run."""
+    size = min(regs.rsi, 1 << 20)
+    if task.space.region_at(regs.rdi) is None:
+        os.pwrite(task.space.memory, world.random.randbytes(size), regs.rdi)
+        regs.skip_call(size)
+        ptrace.set_registers(task.tid, regs)
+
+
+TABLE = {
+    "nanosleep": _nanosleep,
+    "clock_nanosleep": _clock_nanosleep,
+    "sched_yield": _yield,
+    "clock_gettime": _clock_gettime,
+    "gettimeofday": _gettimeofday,
+    "time": _time,
+    "getrandom": _getrandom,
+}

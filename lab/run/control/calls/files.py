@@ -1,0 +1,224 @@
+"""Paths and files: opening, making, renaming, removing, asking, locking."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from lab.kernel import ptrace
+from lab.kernel.registers import Registers
+from lab.run.control.task import CallOperation, Effect, Operation, Task, Where
+from lab.run.control.world import Model, World
+from lab.trace import Action
+
+_AT_FDCWD = -100
+
+
+class PathCall(CallOperation):
+    """A call that names a file of the places that processes share."""
+
+    def __init__(
+        self, world: World, name: str, regs: Registers, thing: str, action: Action, path: str = ""
+    ) -> None:
+        super().__init__(name, regs)
+        self.world, self.object, self.action, self.path = world, thing, action, path
+
+    def perform(self, task: Task) -> Effect:
+        """Make the call."""
+        result = task.machine.run_to_end_of_call(task)
+        if result >= 0 and self.action is Action.CREATE:
+            self.world.made_by.setdefault(("file", self.object, 0), task.name)
+            if self.path:
+                self.world.named(task, self.path, self.object)
+        return Effect(result=result)
+
+
+class FifoOpen(CallOperation):
+    """Opening a FIFO: a reader that is blocked in open is what lets the writer's open succeed.
+
+    So it acts before it blocks, and has to be entered.
+    """
+
+    action = Action.OPEN
+
+    def __init__(self, world: World, name: str, regs: Registers, path: str, flags: int) -> None:
+        super().__init__(name, regs)
+        self.world, self.object = world, f"fifo:{path}"
+        missing = "reader" if flags & os.O_ACCMODE == os.O_WRONLY else "writer"
+        self.waits_for = f"a {missing} to open it"
+
+    def perform(self, task: Task) -> Effect:
+        """Enter the call; it may sleep there."""
+        task.machine.resume(task, ptrace.SYSCALL)
+        stop = task.machine.wait_or_sleep(task)
+        if stop is None:
+            task.where, task.entered = Where.IN_KERNEL, self
+            return Effect()
+        return Effect(result=task.machine.result_of(task, stop))
+
+
+class Lock(CallOperation):
+    """flock, and the locks of fcntl. Whether one is free is found out only by trying: a duplicate
+    of the descriptor, used to ask, would take it."""
+
+    action = Action.ACQUIRE
+    waits_for = "the lock's holder to release it"
+
+    def __init__(self, world: World, task: Task, name: str, regs: Registers, thing: str) -> None:
+        super().__init__(name, regs)
+        self.world, self.object = world, thing
+        self.refused_at = -1
+        releases = (
+            bool(self.argument(1) & _LOCK_UN)
+            if name == "flock"
+            else task.space.word(regs.rdx, 2) == _F_UNLCK
+        )
+        if releases:
+            self.action = Action.RELEASE
+        self.waits = self.action is Action.ACQUIRE and (
+            not self.argument(1) & _LOCK_NB if name == "flock" else self.argument(1) in _WAITING
+        )
+
+    def ready(self) -> bool:
+        """Not refused since the last step that may have released it."""
+        return self.refused_at != self.world.version(self.object)
+
+    def on(self) -> tuple[str, ...]:
+        """Those who hold it, by the record."""
+        return self.world.holders(self.object, 0)
+
+    def perform(self, task: Task) -> Effect:
+        """Try; a refusal of a waiting call is no step."""
+        original = self.regs.copy()
+        if self.waits:
+            changed = self.regs.copy()
+            changed.rsi = _WAITING[self.argument(1)] if self.call == "fcntl" else (
+                changed.rsi | _LOCK_NB
+            )
+            task.machine.set_registers(task, changed)
+        result = task.machine.run_to_end_of_call(task)
+        if self.waits and result in (-_EAGAIN, -_EACCES):
+            self.refused_at = self.world.version(self.object)
+            task.machine.back_before_call(task, original)
+            task.operation = self
+            return Effect(result=result, no_step=True)
+        failed = self.action is Action.ACQUIRE and result < 0
+        return Effect(result=result, action=Action.READ if failed else None)
+
+    def interrupt(self, task: Task) -> Effect:
+        """With a signal pending the kernel breaks the wait itself."""
+        return Effect(result=task.machine.run_to_end_of_call(task))
+
+
+_LOCK_NB, _LOCK_UN, _F_UNLCK = 4, 8, 2
+_WAITING = {7: 6, 38: 37}
+"""F_SETLKW and F_OFD_SETLKW, and the same without waiting."""
+_EAGAIN, _EACCES = 11, 13
+
+
+def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    directory, address, flags = _AT_FDCWD, regs.rdi, regs.rsi
+    if name in ("openat", "openat2"):
+        directory, address = _signed(regs.rdi), regs.rsi
+        flags = regs.rdx if name == "openat" else task.space.word(regs.rdx)
+    elif name == "creat":
+        flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+    path = world.path(task, directory, address)
+    found = world.status(task, path)
+    if found is not None and stat.S_ISFIFO(found.st_mode):
+        if flags & os.O_NONBLOCK or flags & os.O_ACCMODE == os.O_RDWR:
+            return PathCall(world, name, regs, f"fifo:{path}", Action.OPEN)
+        return FifoOpen(world, name, regs, path, flags)
+    thing = world.file_identity(path)
+    if not thing:
+        return None
+    makes = flags & os.O_CREAT and (found is None or flags & os.O_EXCL)
+    truncates = flags & os.O_TRUNC and found is not None and found.st_size
+    action = Action.CREATE if makes else Action.WRITE if truncates else Action.OPEN
+    return PathCall(world, name, regs, thing, action)
+
+
+def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
+    """A call with one path that matters.
+
+    Args:
+        action: what it does.
+        directory: index of the argument that names the directory; None: the working directory.
+        path: index of the argument that is the path.
+    """
+
+    def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+        base = _AT_FDCWD if directory is None else _signed(regs.arguments[directory])
+        where = world.path(task, base, regs.arguments[path])
+        found = world.status(task, where)
+        if found is not None and stat.S_ISFIFO(found.st_mode):
+            return PathCall(world, name, regs, f"fifo:{where}", action)
+        thing = world.file_identity(where)
+        if name.startswith("mknod") and thing:
+            mode = regs.arguments[path + 1]
+            thing = f"fifo:{where}" if stat.S_ISFIFO(mode) else thing
+        return PathCall(world, name, regs, thing, action, where) if thing else None
+
+    return model
+
+
+def _lock(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    what = world.opened(task, regs.rdi & 0xFFFFFFFF)
+    if what is None or not stat.S_ISREG(what.mode) and not stat.S_ISDIR(what.mode):
+        return None
+    return Lock(world, task, name, regs, f"lock:{what.target}")
+
+
+def _truncate_opened(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    what = world.opened(task, regs.rdi & 0xFFFFFFFF)
+    if what is None or not what.identity:
+        return None
+    return PathCall(world, name, regs, what.identity, Action.WRITE)
+
+
+def _close(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    """Closing the end of a pipe or a socket may end another's wait; of a file, drop its locks."""
+    what = world.opened(task, regs.rdi & 0xFFFFFFFF)
+    if what is None or not what.identity:
+        return None
+    if what.identity.startswith(("posix-", "file:")):
+        if not world.has_locks(what.target):
+            return None
+        return PathCall(world, name, regs, f"lock:{what.target}", Action.RELEASE)
+    return PathCall(world, name, regs, what.identity, Action.CLOSE)
+
+
+def _signed(value: int) -> int:
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value >> 31 else value
+
+
+TABLE: dict[str, Model] = {
+    **dict.fromkeys(("open", "openat", "openat2", "creat"), _open),
+    "mkdir": _on_path(Action.CREATE, directory=None, path=0),
+    "mkdirat": _on_path(Action.CREATE, directory=0, path=1),
+    "mknod": _on_path(Action.CREATE, directory=None, path=0),
+    "mknodat": _on_path(Action.CREATE, directory=0, path=1),
+    "rename": _on_path(Action.CREATE, directory=None, path=1),
+    "renameat": _on_path(Action.CREATE, directory=2, path=3),
+    "renameat2": _on_path(Action.CREATE, directory=2, path=3),
+    "link": _on_path(Action.CREATE, directory=None, path=1),
+    "linkat": _on_path(Action.CREATE, directory=2, path=3),
+    "symlink": _on_path(Action.CREATE, directory=None, path=1),
+    "symlinkat": _on_path(Action.CREATE, directory=1, path=2),
+    "unlink": _on_path(Action.REMOVE, directory=None, path=0),
+    "unlinkat": _on_path(Action.REMOVE, directory=0, path=1),
+    "rmdir": _on_path(Action.REMOVE, directory=None, path=0),
+    "truncate": _on_path(Action.WRITE, directory=None, path=0),
+    "ftruncate": _truncate_opened,
+    "stat": _on_path(Action.READ, directory=None, path=0),
+    "lstat": _on_path(Action.READ, directory=None, path=0),
+    "newfstatat": _on_path(Action.READ, directory=0, path=1),
+    "statx": _on_path(Action.READ, directory=0, path=1),
+    "access": _on_path(Action.READ, directory=None, path=0),
+    "faccessat": _on_path(Action.READ, directory=0, path=1),
+    "faccessat2": _on_path(Action.READ, directory=0, path=1),
+    "flock": _lock,
+    "fcntl": _lock,
+    "close": _close,
+}

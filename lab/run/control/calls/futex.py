@@ -1,0 +1,189 @@
+"""futex, done by the tracer: who waits, who is woken, in which order.
+
+Left to the kernel, a waiter would have to be let into its call to be woken, and whether it sleeps
+already would be a matter of time. Every user of a futex is under control, so the queue can be
+kept here: deterministic, and a wait costs no stop but its own. Private futexes are no choice
+points (a thread's lock is not shared between processes), but their tasks still wait here, so that
+one thread runs at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+from lab.kernel import ptrace
+from lab.kernel.registers import Registers
+from lab.run.control.task import CallOperation, Effect, Operation, Task
+from lab.run.control.timing import now_of, timespec
+from lab.run.control.world import World
+from lab.trace import Action
+
+_WAIT, _WAKE, _REQUEUE, _CMP_REQUEUE, _WAKE_OP, _WAIT_BITSET, _WAKE_BITSET = 0, 1, 3, 4, 5, 9, 10
+_PRIVATE, _REALTIME = 128, 256
+_ANY = 0xFFFFFFFF
+
+Key = tuple[str, int]
+"""The object and the offset; for private memory, the address space and the address."""
+
+
+@dataclass(eq=False)
+class Waiter:
+    """A task in a futex's queue."""
+
+    task: Task
+    key: Key
+    expected: int
+    bits: int
+    address: int
+    woken: bool = False
+
+
+def key_of(task: Task, address: int) -> Key:
+    """What a futex is known by."""
+    region = task.space.region_at(address)
+    if region is None:
+        return (f"private:{task.space.serial}", address)
+    return (region.memory.identity, region.offset + address - region.start)
+
+
+def value_at(task: Task, address: int) -> int:
+    """The 32-bit word of a futex."""
+    region = task.space.region_at(address)
+    if region is None:
+        return task.space.word(address, 4)
+    return int.from_bytes(region.memory.read(region.offset + address - region.start, 4), "little")
+
+
+class FutexOperation(CallOperation):
+    """Common to waits and wakes."""
+
+    def __init__(self, world: World, task: Task, regs: Registers) -> None:
+        super().__init__("futex", regs)
+        self.world = world
+        self.key = key_of(task, regs.rdi)
+        self.is_choice = not self.key[0].startswith("private:")
+        self.object, self.offset = self.key if self.is_choice else ("", 0)
+        self.size = 4
+
+    def returning(self, task: Task, result: int) -> Effect:
+        """Leave the call with a result."""
+        self.regs.skip_call(result)
+        ptrace.set_registers(task.tid, self.regs)
+        return Effect(result=result)
+
+
+class FutexWait(FutexOperation):
+    """The first half of a wait: compare, and queue up."""
+
+    action = Action.READ
+
+    def perform(self, task: Task) -> Effect:
+        """Queue up if the word is still as expected."""
+        expected = self.regs.rdx & 0xFFFFFFFF
+        if value_at(task, self.regs.rdi) != expected:
+            return self.returning(task, -errno.EAGAIN)
+        bits = self.regs.r9 & _ANY if self.regs.rsi & 0x7F == _WAIT_BITSET else _ANY
+        waiter = Waiter(task, self.key, expected, bits, self.regs.rdi)
+        self.world.waiters.append(waiter)
+        task.operation = FutexSleep(self.world, task, self.regs, waiter)
+        return Effect(expected.to_bytes(4, "little"))
+
+
+class FutexSleep(FutexOperation):
+    """The second half: queued, until woken, out of time, or interrupted."""
+
+    action = Action.WAIT
+    waits_for = "a wake-up"
+
+    def __init__(self, world: World, task: Task, regs: Registers, waiter: Waiter) -> None:
+        super().__init__(world, task, regs)
+        self.waiter = waiter
+        if regs.r10:
+            limit = timespec(task.space, regs.r10)
+            if regs.rsi & 0x7F == _WAIT_BITSET:  # absolute
+                limit -= now_of(world, 0 if regs.rsi & _REALTIME else 1)
+            self.deadline = world.clock + max(0, limit)
+            # The time-outs of locks inside a process (the interpreter's 5 ms) are no event of
+            # the program: they fire only when nobody else can move.
+            self.lazy = not self.is_choice
+
+    lazy = False
+
+    def ready(self) -> bool:
+        """Woken, or past its time limit."""
+        if self.waiter.woken:
+            return True
+        return self.deadline is not None and self.world.clock >= self.deadline
+
+    def perform(self, task: Task) -> Effect:
+        """Return from the wait."""
+        if self.waiter in self.world.waiters:
+            self.world.waiters.remove(self.waiter)
+        return self.returning(task, 0 if self.waiter.woken else -errno.ETIMEDOUT)
+
+    def interrupt(self, task: Task) -> Effect:
+        """Return EINTR; the handler runs on the way out."""
+        if self.waiter in self.world.waiters:
+            self.world.waiters.remove(self.waiter)
+        return self.returning(task, -errno.EINTR)
+
+    def on(self) -> tuple[str, ...]:
+        """Who holds the lock, if this is one that the record shows."""
+        return self.world.holders(self.object, self.offset) if self.is_choice else ()
+
+
+class FutexWake(FutexOperation):
+    """Wake, or move to another queue."""
+
+    action = Action.RELEASE
+
+    def perform(self, task: Task) -> Effect:
+        """Wake the longest waiting, up to the number asked for."""
+        operation, count = self.regs.rsi & 0x7F, self.argument(2)
+        bits = self.regs.r9 & _ANY if operation == _WAKE_BITSET else _ANY
+        if operation == _CMP_REQUEUE and value_at(task, self.regs.rdi) != self.regs.r9 & _ANY:
+            return self.returning(task, -errno.EAGAIN)
+        woken = wake(self.world, self.key, count, bits)
+        if operation in (_REQUEUE, _CMP_REQUEUE):
+            target = key_of(task, self.regs.r8)
+            moved = [w for w in self.world.waiters if w.key == self.key and not w.woken]
+            for waiter in moved[: self.argument(3)]:
+                waiter.key, waiter.address = target, self.regs.r8
+                woken += operation == _CMP_REQUEUE
+        return self.returning(task, woken)
+
+
+def wake(world: World, key: Key, count: int, bits: int = _ANY) -> int:
+    """Wake the longest waiting tasks of a queue; returns how many."""
+    woken = 0
+    for waiter in world.waiters:
+        if woken >= count:
+            break
+        if waiter.key == key and not waiter.woken and waiter.bits & bits:
+            waiter.woken = True
+            woken += 1
+    world.waiters = [waiter for waiter in world.waiters if not waiter.woken]
+    return woken
+
+
+def words_changed_by_exit(world: World) -> None:
+    """A task has ended, and the kernel may have written to futex words: to the word that
+    pthread_join waits on, to the robust locks that it held. Whoever waits for a word that reads
+    otherwise now is woken, as the kernel would have done."""
+    for waiter in world.waiters:
+        if value_at(waiter.task, waiter.address) != waiter.expected:
+            waiter.woken = True
+    world.waiters = [waiter for waiter in world.waiters if not waiter.woken]
+
+
+def _futex(world: World, task: Task, _name: str, regs: Registers) -> Operation | None:
+    operation = regs.rsi & 0x7F
+    if operation in (_WAIT, _WAIT_BITSET):
+        return FutexWait(world, task, regs)
+    if operation in (_WAKE, _WAKE_BITSET, _REQUEUE, _CMP_REQUEUE):
+        return FutexWake(world, task, regs)
+    return None
+
+
+TABLE = {"futex": _futex}

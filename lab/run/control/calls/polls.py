@@ -1,0 +1,116 @@
+"""poll, select and epoll: waiting for one of several descriptors."""
+
+from __future__ import annotations
+
+import select
+import struct
+from collections.abc import Callable
+
+from lab.kernel.registers import Registers
+from lab.run.control.task import CallOperation, Effect, Operation, Task
+from lab.run.control.timing import timespec
+from lab.run.control.world import Model, World
+from lab.trace import Action
+
+_POLLFD = struct.Struct("=ihh")
+
+
+class Poll(CallOperation):
+    """Waits until a descriptor is ready, or its time is over."""
+
+    action = Action.WAIT
+    waits_for = "an event on one of its descriptors"
+
+    def __init__(
+        self, world: World, task: Task, name: str, regs: Registers, wanted: list[tuple[int, int]]
+    ) -> None:
+        super().__init__(name, regs)
+        self.world, self.task, self.wanted = world, task, wanted
+        names = [what.identity for fd, _ in wanted if (what := world.opened(task, fd))]
+        self.object = " ".join(dict.fromkeys(name for name in names if name))
+        self.sleeps = not wanted
+        limit = self._limit(task)
+        if limit is not None:
+            self.deadline = world.clock + limit
+
+    def ready(self) -> bool:
+        """A descriptor is ready, or the time is over."""
+        if self.deadline is not None and self.world.clock >= self.deadline:
+            return True
+        return any(self.world.pollable(self.task, fd, events) for fd, events in self.wanted)
+
+    def perform(self, task: Task) -> Effect:
+        """Make the call, without time to wait: what is ready is ready."""
+        register, pointer = _LIMIT[self.call]
+        if pointer:
+            task.machine.give_no_time(task, self.regs, register)
+        else:
+            setattr(self.regs, register, 0)
+            task.machine.set_registers(task, self.regs)
+        if self.sleeps and self.deadline is not None:
+            self.world.clock = max(self.world.clock, self.deadline)
+        return Effect(result=task.machine.run_to_end_of_call(task))
+
+    def interrupt(self, task: Task) -> Effect:
+        """With a signal pending the kernel breaks the wait itself."""
+        return Effect(result=task.machine.run_to_end_of_call(task))
+
+    def _limit(self, task: Task) -> int | None:
+        register, pointer = _LIMIT[self.call]
+        value = getattr(self.regs, register)
+        if not pointer:
+            milliseconds = value & 0xFFFFFFFF
+            return None if milliseconds >> 31 else milliseconds * 1_000_000
+        if not value:
+            return None
+        if self.call == "select":
+            return task.space.word(value) * 10**9 + task.space.word(value + 8) * 1000
+        return timespec(task.space, value)
+
+
+_LIMIT = {
+    "poll": ("rdx", False),
+    "ppoll": ("rdx", True),
+    "select": ("r8", True),
+    "pselect6": ("r8", True),
+    "epoll_wait": ("r10", False),
+    "epoll_pwait": ("r10", False),
+    "epoll_pwait2": ("r10", True),
+}
+"""Which argument is the time limit, and whether it is a pointer."""
+
+
+def _polled(task: Task, regs: Registers) -> list[tuple[int, int]]:
+    data = task.space.read(regs.rdi, _POLLFD.size * min(regs.rsi, 1024))
+    whole = len(data) // _POLLFD.size * _POLLFD.size
+    return [(fd, events) for fd, events, _ in _POLLFD.iter_unpack(data[:whole]) if fd >= 0]
+
+
+def _selected(task: Task, regs: Registers) -> list[tuple[int, int]]:
+    wanted = []
+    for address, events in (
+        (regs.rsi, select.POLLIN),
+        (regs.rdx, select.POLLOUT),
+        (regs.r10, select.POLLPRI),
+    ):
+        bits = task.space.word(address, -(-min(regs.rdi, 1024) // 8)) if address else 0
+        wanted += [(fd, events) for fd in range(min(regs.rdi, 1024)) if bits >> fd & 1]
+    return wanted
+
+
+def _epolled(_task: Task, regs: Registers) -> list[tuple[int, int]]:
+    return [(regs.rdi & 0xFFFFFFFF, select.POLLIN)]
+
+
+def _waiting(wanted: Callable[[Task, Registers], list[tuple[int, int]]]) -> Model:
+    def model(world: World, task: Task, name: str, regs: Registers) -> Operation:
+        return Poll(world, task, name, regs, wanted(task, regs))
+
+    return model
+
+
+TABLE: dict[str, Model] = {
+    **dict.fromkeys(("poll", "ppoll"), _waiting(_polled)),
+    **dict.fromkeys(("select", "pselect6"), _waiting(_selected)),
+    **dict.fromkeys(("epoll_wait", "epoll_pwait", "epoll_pwait2"), _waiting(_epolled)),
+}

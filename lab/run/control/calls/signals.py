@@ -1,0 +1,185 @@
+"""Signals: sending, and waiting for one.
+
+A signal that is sent to a task stopped before an operation reaches it before that operation, as
+it would a running process. The exception is a task that waits: its wait is broken. For pause and
+sigsuspend, going to wait is a step of its own: the signal that comes between the check and the
+pause is the bug that they are known for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from lab.kernel import ptrace, procfs
+from lab.kernel.registers import Registers
+from lab.run.control.task import CallOperation, Effect, Operation, Task
+from lab.run.control.timing import timespec
+from lab.run.control.world import Model, World
+from lab.trace import Action
+
+_NEVER_BLOCKED = ~((1 << 8) | (1 << 18))
+"""Every signal but SIGKILL and SIGSTOP, as a mask."""
+
+
+class Send(CallOperation):
+    """kill and its kin."""
+
+    action = Action.SIGNAL
+
+    def __init__(self, world: World, name: str, regs: Registers, target: str, number: int) -> None:
+        super().__init__(name, regs)
+        self.world, self.object, self.offset = world, target, 0
+        self.number = number
+
+    def perform(self, task: Task) -> Effect:
+        """Make the call; whoever it reaches is looked at before its next move."""
+        self.world.signals_may_be_pending()
+        result = task.machine.run_to_end_of_call(task)
+        return Effect(after=bytes([self.number & 0xFF]), result=result)
+
+
+class Pause(CallOperation):
+    """pause and sigsuspend, first half: going to wait."""
+
+    action = Action.READ
+
+    def __init__(self, world: World, task: Task, name: str, regs: Registers) -> None:
+        super().__init__(name, regs)
+        self.world = world
+        self.object = task.process.name
+        self.mask: int | None = None
+        if name == "rt_sigsuspend":
+            self.mask = task.space.word(regs.rdi) & _NEVER_BLOCKED
+
+    def perform(self, task: Task) -> Effect:
+        """Wait, as far as the program can tell; it need not really enter the kernel."""
+        task.operation = Paused(self.world, task, self)
+        return Effect()
+
+
+class Paused(CallOperation):
+    """The second half: waiting for a signal."""
+
+    action = Action.WAIT
+    waits_for = "a signal"
+
+    def __init__(self, world: World, task: Task, entered: Pause) -> None:
+        super().__init__(entered.call, entered.regs)
+        self.world, self.task, self.mask = world, task, entered.mask
+        self.object = task.process.name
+
+    def ready(self) -> bool:
+        """A signal is pending that the wait lets through and that has an effect."""
+        return bool(deliverable(self.task, self.mask))
+
+    def perform(self, task: Task) -> Effect:
+        """Let the kernel make the call: with the signal pending it returns at once."""
+        task.machine.resume(task)
+        return Effect(result=-errno.EINTR)
+
+
+class WaitForSignal(CallOperation):
+    """sigwait, sigwaitinfo, sigtimedwait: takes a pending signal without a handler."""
+
+    action = Action.WAIT
+    waits_for = "a signal"
+
+    def __init__(self, world: World, task: Task, name: str, regs: Registers) -> None:
+        super().__init__(name, regs)
+        self.world, self.task = world, task
+        self.object = task.process.name
+        self.wanted = task.space.word(regs.rdi)
+        if regs.rdx:
+            self.deadline = world.clock + timespec(task.space, regs.rdx)
+
+    def ready(self) -> bool:
+        """One of the signals is pending, or the time is over."""
+        if procfs.signals(self.task.tid).pending & self.wanted:
+            return True
+        return self.deadline is not None and self.world.clock >= self.deadline
+
+    def perform(self, task: Task) -> Effect:
+        """Make the call; with nothing pending it has no time left."""
+        if self.regs.rdx:
+            task.machine.give_no_time(task, self.regs, "rdx")
+        return Effect(result=task.machine.run_to_end_of_call(task))
+
+
+def deliverable(task: Task, mask: int | None = None) -> int:
+    """The signals that would reach a task now and have an effect there, as a mask."""
+    signals = procfs.signals(task.tid)
+    blocked = signals.blocked if mask is None else mask
+    # An ignored signal is queued all the same for a traced task, but breaks no wait: only those
+    # with a handler, and those whose default ends or stops the process.
+    return signals.pending & ~blocked & (signals.caught | (_FATAL & ~signals.ignored))
+
+
+_HARMLESS = (17, 18, 23, 28)
+"""SIGCHLD, SIGCONT, SIGURG, SIGWINCH: their default is to do nothing."""
+_FATAL = ~sum(1 << number - 1 for number in _HARMLESS) & ((1 << 64) - 1)
+
+
+def _kill(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    target, number = _signed(regs.rdi), regs.rsi & 0xFFFFFFFF
+    if name == "tgkill":
+        number = regs.rdx & 0xFFFFFFFF
+    process = world.by_pid(target)
+    if name == "tkill" and process is None:
+        process = task.process
+    if number == 0 and process is None:
+        return None
+    return Send(world, name, regs, process.name if process else "processes", number)
+
+
+def _send_to_descriptor(world: World, task: Task, name: str, regs: Registers) -> Operation:
+    return Send(world, name, regs, "processes", regs.rsi & 0xFFFFFFFF)
+
+
+def _pause(world: World, task: Task, name: str, regs: Registers) -> Operation:
+    return Pause(world, task, name, regs)
+
+
+def _wait(world: World, task: Task, name: str, regs: Registers) -> Operation:
+    return WaitForSignal(world, task, name, regs)
+
+
+def _alarm(world: World, task: Task, name: str, regs: Registers) -> None:
+    """alarm and setitimer(ITIMER_REAL), on the virtual clock."""
+    if name == "alarm":
+        first, interval, old = regs.rdi * 1_000_000_000, 0, 0
+    else:
+        if regs.rdi & 0xFFFFFFFF != 0:
+            return  # a timer of CPU time: real
+        interval = _timeval(task, regs.rsi) if regs.rsi else 0
+        first = _timeval(task, regs.rsi + 16) if regs.rsi else 0
+        old = regs.rdx
+    remaining = world.timers.pop(task.process.host, None)
+    left = max(0, remaining.deadline - world.clock) if remaining else 0
+    if first:
+        world.set_timer(task.process, world.clock + first, interval)
+    if old:
+        data = (left // 10**9).to_bytes(8, "little") + (left % 10**9 // 1000).to_bytes(8, "little")
+        os.pwrite(task.space.memory, bytes(16) + data, old)
+    regs.skip_call(-(-left // 10**9) if name == "alarm" else 0)
+    ptrace.set_registers(task.tid, regs)
+
+
+def _timeval(task: Task, address: int) -> int:
+    return task.space.word(address) * 10**9 + task.space.word(address + 8) * 1000
+
+
+def _signed(value: int) -> int:
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value >> 31 else value
+
+
+TABLE: dict[str, Model] = {
+    **dict.fromkeys(("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"), _kill),
+    "pidfd_send_signal": _send_to_descriptor,
+    "pause": _pause,
+    "rt_sigsuspend": _pause,
+    "rt_sigtimedwait": _wait,
+    "alarm": _alarm,
+    "setitimer": _alarm,
+}

@@ -1,0 +1,36 @@
+"""All models of system calls in one table, and what the filter has to hand over for them."""
+
+from __future__ import annotations
+
+from lab.kernel.x86_64 import NUMBERS
+from lab.run.control.calls import (
+    clocks,
+    descriptors,
+    files,
+    futex,
+    mappings,
+    polls,
+    processes,
+    signals,
+    sockets,
+    sysv,
+)
+from lab.run.control.world import Model
+
+MODELS: dict[str, Model] = {
+    **clocks.TABLE,
+    **descriptors.TABLE,
+    **files.TABLE,
+    **futex.TABLE,
+    **mappings.TABLE,
+    **polls.TABLE,
+    **processes.TABLE,
+    **signals.TABLE,
+    **sockets.TABLE,
+    **sysv.TABLE,
+}
+
+_BY_ARGUMENT = frozenset({"mmap", "munmap", "mprotect", "fcntl"})
+"""Handed over only where an argument makes them interesting: the filter looks itself."""
+
+TRACED = frozenset(NUMBERS[name] for name in MODELS if name not in _BY_ARGUMENT)

@@ -1,0 +1,150 @@
+"""The tracer process: forked for one exploration, gone with it.
+
+Tracing wants a process of its own. A tracer waits for any of its children, and inside somebody's
+pytest that would take away exits that are not its own; and the kernel ends everything that is
+traced with the tracer (PTRACE_O_EXITKILL), so when the lab dies, nothing is left.
+
+It is bound to one CPU, with all that it traces: a stop is then a switch on a warm CPU. Unbound it
+costs three times as much.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+from lab.kernel import libc
+from lab.kernel.namespaces import NamespaceError
+from lab.run.control.runner import ControlRefusedError, Runner
+from lab.run.limits import Isolation, LabError, Limits
+from lab.run.root import Program
+from lab.run.worlds import choose
+
+Result = TypeVar("Result")
+Report = Callable[[object], None]
+_LENGTH = struct.Struct("=Q")
+
+
+def in_controller(
+    work: Callable[[Runner, Report], Result],
+    program: Program,
+    limits: Limits | None = None,
+    *,
+    heard: Report = lambda _: None,
+    cpu: int | None = None,
+) -> Result:
+    """Do work that runs a program under control, in a tracer process; return its result.
+
+    Args:
+        work: called there with a runner and with a function that sends something here.
+        program: what the runner runs.
+        limits: bounds of each run.
+        heard: called here with whatever the work reports meanwhile.
+        cpu: the CPU to be bound to; by default one of those allowed, by chance of the PID.
+
+    Raises ControlRefusedError where tracing or namespaces are refused, LabError when the tracer
+    process failed, KeyboardInterrupt after cleaning up.
+    """
+    if sys.platform != "linux":
+        raise LabError(f"control needs Linux (ptrace); this is {sys.platform}")
+    world = choose(Isolation.AUTO)
+    if world.isolation is not Isolation.NAMESPACES:
+        raise ControlRefusedError(
+            f"control needs namespaces of its own, and they are refused here ({world.refusal}); "
+            f"`lab doctor` tells what to change, and `lab run` still observes"
+        )
+    ours, theirs = socket.socketpair()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        # Python 3.12 warns of any fork beside threads, and under pytest-xdist there is one.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        ours.close()
+        _control(work, program, limits or Limits(), theirs, cpu, new_user=world.new_user)
+    theirs.close()
+    try:
+        with ours:
+            return _listen(ours, heard)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        os.waitpid(child, 0)
+
+
+def _control(
+    work: Callable[[Runner, Report], object],
+    program: Program,
+    limits: Limits,
+    channel: socket.socket,
+    cpu: int | None,
+    *,
+    new_user: bool,
+) -> NoReturn:
+    def send(kind: str, value: object) -> None:
+        data = pickle.dumps((kind, value))
+        channel.sendall(_LENGTH.pack(len(data)) + data)
+
+    try:
+        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.setsid()  # Ctrl-C at the terminal is the lab's to handle
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {allowed[os.getpid() % len(allowed)] if cpu is None else cpu})
+        libc.set_name("lab-controller")
+        runner = Runner(program, limits, new_user=new_user)
+        result = work(runner, lambda value: send("report", value))
+        runner.close()
+        send("result", result)
+    except (LabError, NamespaceError) as error:
+        send("refused", error)
+    except BaseException:  # noqa: BLE001  # this process must never run on as a second lab
+        with contextlib.suppress(OSError):
+            send("failed", traceback.format_exc())
+    os._exit(0)
+
+
+def _listen(channel: socket.socket, heard: Report) -> Result:  # type: ignore[type-var]
+    while True:
+        kind, value = _receive(channel)
+        match kind:
+            case "result":
+                return value  # type: ignore[return-value]
+            case "report":
+                heard(value)
+            case "refused" if isinstance(value, LabError):
+                raise value
+            case _:
+                raise LabError(f"the tracer process failed: {value}")
+
+
+def _receive(channel: socket.socket) -> tuple[str, object]:
+    header = _exactly(channel, _LENGTH.size)
+    if header is None:
+        return "failed", "it ended without a word"
+    data = _exactly(channel, _LENGTH.unpack(header)[0])
+    if data is None:
+        return "failed", "it ended in the middle of a word"
+    kind, value = pickle.loads(data)  # noqa: S301  # from our own fork
+    return kind, value
+
+
+def _exactly(channel: socket.socket, size: int) -> bytes | None:
+    data = b""
+    while len(data) < size:
+        chunk = channel.recv(min(size - len(data), 1 << 20))
+        if not chunk:
+            return None
+        data += chunk
+    return data

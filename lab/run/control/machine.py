@@ -1,0 +1,204 @@
+"""Moving one task and seeing where it stops: the layer over ptrace that knows no operation.
+
+One task moves at a time, so a wait is always for one task. The exceptions are tasks inside the
+kernel: a call that acts before it blocks has to be entered, and another task's step may wake it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from lab.kernel import injection, libc, ptrace
+from lab.kernel.ptrace import Stop, StopKind
+from lab.kernel.registers import Registers
+from lab.run.control.task import Task
+
+
+Place = tuple[int, int, int]
+"""Start, length and protection, for mprotect."""
+
+
+class TaskGoneError(Exception):
+    """The task ended where it was expected to stop: it was killed."""
+
+    def __init__(self, task: Task, stop: Stop) -> None:
+        super().__init__(task.name)
+        self.task = task
+        self.stop = stop
+
+
+class UnexpectedStopError(Exception):
+    """A task stopped in a way that the lab has no rule for: an error of the lab."""
+
+
+class Machine:
+    """Resumes tasks and waits for them. Counts stops: they are what a run costs."""
+
+    def __init__(self) -> None:
+        self.stops = 0
+        self.early: dict[int, int] = {}
+        """Wait statuses of new tasks that stopped before their parent's fork was told."""
+
+    def wait(self, task: Task) -> Stop:
+        """Wait until a resumed task stops or ends."""
+        _, status = os.waitpid(task.tid, ptrace.WALL)
+        return self._stopped(task, status)
+
+    def try_wait(self, task: Task) -> Stop | None:
+        """The stop of a resumed task, or None if it has not stopped yet."""
+        tid, status = os.waitpid(task.tid, ptrace.WALL | os.WNOHANG)
+        return self._stopped(task, status) if tid else None
+
+    def wait_or_sleep(self, task: Task) -> Stop | None:
+        """Wait until a resumed task stops, or sleeps in the kernel (None).
+
+        Never by time: it shares our CPU, so giving way lets it run, and its state tells the rest.
+        """
+        while True:
+            stop = self.try_wait(task)
+            if stop is not None:
+                return stop
+            if self.sleeps(task):
+                return self.try_wait(task)
+            os.sched_yield()
+
+    @staticmethod
+    def sleeps(task: Task) -> bool:
+        """Whether the kernel has put a task to sleep inside its call."""
+        return state(task.tid) in "SD"
+
+    def resume(self, task: Task, request: int = ptrace.CONT) -> None:
+        """Let a task go on, delivering what is to be delivered."""
+        number, task.inject = task.inject, 0
+        task.running = True
+        ptrace.resume(task.tid, request, number)
+
+    def run_to_end_of_call(self, task: Task) -> int:
+        """At a stop before a system call: make it, and return its result.
+
+        Raises TaskGoneError if the task is killed in it.
+        """
+        self.resume(task, ptrace.SYSCALL)
+        stop = self.wait(task)
+        return self.result_of(task, stop)
+
+    def result_of(self, task: Task, stop: Stop) -> int:
+        """The result of a call, from the stop at its end."""
+        if stop.kind is not StopKind.CALL_DONE:
+            self._check_alive(task, stop)
+            raise UnexpectedStopError(f"{task.name}: {stop} at the end of a call")
+        return ptrace.registers(task.tid).result
+
+    @staticmethod
+    def set_registers(task: Task, regs: Registers) -> None:
+        """Give a stopped task other registers."""
+        ptrace.set_registers(task.tid, regs)
+
+    @staticmethod
+    def give_no_time(task: Task, regs: Registers, register: str) -> None:
+        """At a stop before a call with a time limit: let it be over at once.
+
+        Zero as a duration, the beginning of time as a moment.
+        """
+        injection.write(task.space.memory, injection.SCRATCH, bytes(16))
+        setattr(regs, register, injection.SCRATCH)
+        ptrace.set_registers(task.tid, regs)
+
+    def back_before_call(self, task: Task, regs: Registers) -> None:
+        """After a call that would have blocked: stand before it again, as if never made."""
+        again = regs.copy()
+        again.repeat_call(regs.call)
+        ptrace.set_registers(task.tid, again)
+        self.resume(task)
+        self._until(task, Stop(StopKind.CALL))
+
+    def inject(self, task: Task, number: int, *arguments: int) -> int:
+        """Make a system call in a stopped task and put everything back.
+
+        At a stop before a system call of its own, the task comes back to a new such stop.
+        """
+        regs = ptrace.registers(task.tid)
+        at_call = task.at_call
+        through = regs.copy()
+        if at_call:
+            through.repeat_call(regs.call)
+        injection.begin_call(task.tid, through, number, arguments)
+        task.running = True
+        self._until(task, Stop(StopKind.SIGNAL, signal.SIGTRAP))
+        result = ptrace.registers(task.tid).result
+        if at_call:
+            ptrace.set_registers(task.tid, through)
+            self.resume(task)
+            self._until(task, Stop(StopKind.CALL))
+        else:
+            ptrace.set_registers(task.tid, regs)
+        return result
+
+    def step_instruction(self, task: Task, regs: Registers, place: Place) -> Stop:
+        """Run the one instruction at `regs` with a place opened.
+
+        Returns the stop after it: SIGTRAP, or SIGSEGV where it touches a further closed place.
+        """
+        injection.step_over_open(task.tid, task.space.memory, regs, place, trap=True)
+        task.running = True
+        return self._until(
+            task, Stop(StopKind.SIGNAL, signal.SIGTRAP), Stop(StopKind.SIGNAL, signal.SIGSEGV)
+        )
+
+    def single_step(self, task: Task) -> None:
+        """Run one instruction of a stopped task."""
+        task.running = True
+        ptrace.resume(task.tid, ptrace.SINGLE_STEP)
+        self._until(task, Stop(StopKind.SIGNAL, signal.SIGTRAP), request=ptrace.SINGLE_STEP)
+
+    def run_to_trap(self, task: Task) -> None:
+        """Let a stopped task run to a breakpoint of ours."""
+        self.resume(task)
+        self._until(task, Stop(StopKind.SIGNAL, signal.SIGTRAP))
+
+    def go_on_closing(self, task: Task, place: Place) -> None:
+        """Close a place again and run on, in one resume."""
+        regs = ptrace.registers(task.tid)
+        injection.step_over_open(task.tid, task.space.memory, regs, place, trap=False)
+        task.running = True
+
+    def _stopped(self, task: Task, status: int) -> Stop:
+        self.stops += 1
+        task.running = False
+        stop = ptrace.decode(task.tid, status)
+        task.at_call = stop.kind is StopKind.CALL
+        return stop
+
+    def _until(self, task: Task, *wanted: Stop, request: int = ptrace.CONT) -> Stop:
+        """Wait for one of the wanted stops. A signal that comes first is sent again afterwards:
+        its handler must not run in the middle of what the task does for the lab."""
+        early = []
+        while True:
+            stop = self.wait(task)
+            if stop in wanted:
+                break
+            self._check_alive(task, stop)
+            if stop.kind is not StopKind.SIGNAL:
+                raise UnexpectedStopError(f"{task.name}: {stop}, expected one of {wanted}")
+            early.append(stop.value)
+            self.resume(task, request)
+        for number in early:
+            libc.send_to_thread(task.process.host, task.tid, number)
+            task.check_signals = True
+        return stop
+
+    @staticmethod
+    def _check_alive(task: Task, stop: Stop) -> None:
+        if stop.kind in (StopKind.EXITED, StopKind.KILLED):
+            raise TaskGoneError(task, stop)
+
+
+def state(tid: int) -> str:
+    """The state letter of a task; "X" if there is none."""
+    try:
+        with open(f"/proc/{tid}/stat", "rb", buffering=0) as stat:
+            data = stat.read(512)
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+    return chr(data[data.rindex(b")") + 2])

@@ -1,0 +1,142 @@
+"""The life of a controlled process: born by fork, turned into another program by exec."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from lab.kernel import injection, libc, procfs, ptrace, vdso
+from lab.kernel.ptrace import StopKind
+from lab.kernel.window import Space
+from lab.kernel.x86_64 import NUMBERS
+from lab.run.control.machine import UnexpectedStopError
+from lab.run.control.semaphore import set_breakpoints
+from lab.run.control.task import Process, Task
+from lab.run.control.world import World
+
+_SYSCALL = bytes.fromhex("0f05")
+
+
+def pid_inside(host: int) -> int:
+    """The PID by which a process knows itself."""
+    found = re.search(r"^NSpid:\s*(.*)$", procfs.text(host, "status") or "", re.MULTILINE)
+    return int(found[1].split()[-1]) if found else host
+
+
+def command_of(host: int) -> str:
+    """The command line of a process."""
+    return (procfs.text(host, "cmdline") or "").replace("\0", " ").strip()
+
+
+def open_memory(host: int) -> int:
+    """A descriptor of a process's memory."""
+    return os.open(f"/proc/{host}/mem", os.O_RDWR | os.O_CLOEXEC)
+
+
+def child_of(world: World, parent: Task, tid: int) -> Task:
+    """A task that fork, vfork or clone has just made; it is waited for at its first stop."""
+    tgid = int(re.search(r"^Tgid:\s*(\d+)", procfs.text(tid, "status") or "Tgid: 0", re.M)[1])  # type: ignore[index]
+    if tgid == parent.process.host:
+        process = parent.process
+        process.born += 1
+        name = f"{process.name}.{process.born + 1}"
+    else:
+        name = f"P{len(world.processes)}"
+        process = _child_process(world, parent.process, tid, name)
+    task = Task(tid, process, name, world.machine)
+    process.tasks.append(task)
+    world.tasks.append(task)
+    stop = world.machine.wait(task)
+    if stop.kind is StopKind.EXITED or stop.kind is StopKind.KILLED:
+        raise UnexpectedStopError(f"{name} ended before its first step")
+    return task
+
+
+def _child_process(world: World, parent: Process, host: int, name: str) -> Process:
+    shares = libc.same_memory(parent.host, host)
+    if shares:
+        space = parent.space
+        space.users += 1
+    else:
+        space = parent.space.child(open_memory(host))
+    process = Process(
+        name, host, pid_inside(host), parent, space, parent.command, world.seconds
+    )
+    parent.children.append(process)
+    world.processes.append(process)
+    return process
+
+
+def became_another_program(world: World, task: Task) -> None:
+    """After exec: the memory is new, so everything that the lab keeps in it must be put there."""
+    process = task.process
+    for other in [other for other in process.tasks if other is not task]:
+        other.where = type(other.where).GONE  # exec ends every other thread
+        process.tasks.remove(other)
+    process.space.leave()
+    process.space = Space(open_memory(process.host))
+    process.command = command_of(process.host)
+    _finish_exec(task)
+    image_start = patch_vdso(process.host, process.space)
+    _map_page(task, image_start)
+    executable = os.path.realpath(f"/proc/{process.host}/exe")
+    _break_static(process, executable)
+
+
+def _finish_exec(task: Task) -> None:
+    """From the event in the middle of execve to its end, where registers are the new program's."""
+    task.machine.run_to_end_of_call(task)
+
+
+def patch_vdso(host: int, space: Space) -> int:
+    """Make clock readings real system calls; returns the address of the vDSO."""
+    found = vdso.find(host)
+    if found is None:
+        return 0
+    start, end = found
+    image = space.read(start, end - start)
+    for patch in vdso.patches(image):
+        os.pwrite(space.memory, patch.code, start + patch.offset)
+    return start
+
+
+def _map_page(task: Task, vdso_start: int) -> None:
+    """Map the page of code for the tracer, with a `syscall` instruction borrowed from the vDSO."""
+    space = task.space
+    place = vdso_start + space.read(vdso_start, 0x4000).index(_SYSCALL)
+    regs = ptrace.registers(task.tid)
+    through = regs.copy()
+    through.rip = place
+    through.become_call(
+        NUMBERS["mmap"], (injection.PAGE, injection.SIZE, 5, 0x100022, (1 << 64) - 1, 0)
+    )
+    through.orig_rax = (1 << 64) - 1
+    ptrace.set_registers(task.tid, through)
+    stops = []
+    while not stops or stops[-1].kind is not StopKind.CALL_DONE or len(stops) < 2:
+        task.machine.resume(task, ptrace.SYSCALL)
+        stops.append(task.machine.wait(task))
+        if len(stops) > 4 or stops[-1].kind in (StopKind.EXITED, StopKind.KILLED):
+            raise UnexpectedStopError(f"{task.name}: {stops} while mapping the lab's page")
+    ptrace.set_registers(task.tid, regs)
+    injection.write(space.memory, injection.PAGE, injection.CODE)
+
+
+def _break_static(process: Process, executable: str) -> None:
+    """The program's own text: a static binary has its semaphore functions there."""
+    for line in (procfs.text(process.host, "maps") or "").splitlines():
+        fields = line.split()
+        if len(fields) > 5 and "x" in fields[1] and os.path.realpath(fields[5]) == executable:
+            start, offset = int(fields[0].partition("-")[0], 16), int(fields[2], 16)
+            set_breakpoints(process.space, executable, start, offset)
+
+
+def break_everywhere(process: Process) -> None:
+    """Breakpoints in everything that a process has mapped already: for a forked root."""
+    for line in (procfs.text(process.host, "maps") or "").splitlines():
+        fields = line.split()
+        if len(fields) > 5 and "x" in fields[1] and fields[5].startswith("/"):
+            start, offset = int(fields[0].partition("-")[0], 16), int(fields[2], 16)
+            set_breakpoints(process.space, fields[5], start, offset)
+
+

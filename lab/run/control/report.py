@@ -1,0 +1,109 @@
+"""From the controller's state to the trace that everything else works on."""
+
+from __future__ import annotations
+
+from lab.kernel.ipc_tables import Entry, waiting_messages
+from lab.run.control.task import Process as Controlled
+from lab.run.control.task import Task, Where
+from lab.run.control.world import World
+from lab.run.letterbox import Payload
+from lab.run.limits import Isolation, Limits
+from lab.run.root import Program
+from lab.trace import Blocked, Ending, Failure, Process, SharedObject, Trace
+
+
+def trace_of(
+    world: World,
+    program: Program,
+    limits: Limits,
+    ending: Ending,
+    trouble: str,
+    payload: Payload,
+    output: str,
+    left: list[Entry],
+) -> Trace:
+    """What a run left behind."""
+    return Trace(
+        program.name,
+        "controlled",
+        ending,
+        world.seconds,
+        tuple(_process(process) for process in world.processes),
+        tuple(_object(world, entry) for entry in left),
+        _blocked(world) if ending is Ending.STUCK else (),
+        None if isinstance(payload, Failure) else payload,
+        payload if isinstance(payload, Failure) else None,
+        output,
+        trouble,
+        (),
+        len(world.processes),
+        limits.zombie_after,
+        limits.seconds,
+        limits.processes,
+        Isolation.NAMESPACES,
+        tuple(world.events),
+    )
+
+
+def _process(process: Controlled) -> Process:
+    return Process(
+        process.name,
+        process.pid,
+        process.parent.name if process.parent else "",
+        process.command,
+        process.started,
+        process.ended,
+        process.reaped,
+        process.orphaned,
+        process.status,
+        process.helper,
+    )
+
+
+def _object(world: World, entry: Entry) -> SharedObject:
+    identity = f"{entry.type}:{entry.name}"
+    users = {event.process.partition(".")[0] for event in world.events if event.object == identity}
+    makers = [
+        event.process for event in world.events if event.object == identity and event.action == "create"
+    ]
+    return SharedObject(
+        entry.type,
+        entry.name,
+        entry.size,
+        entry.owner,
+        makers[0] if makers else "",
+        tuple(sorted(users, key=lambda name: int(name[1:]))),
+        left=True,
+        messages=_messages(entry),
+    )
+
+
+def _messages(entry: Entry) -> tuple[str, ...]:
+    try:
+        return waiting_messages(entry)
+    except OSError as refused:
+        return (f"(unreadable: {refused.strerror})",) if entry.size else ()
+
+
+def _blocked(world: World) -> tuple[Blocked, ...]:
+    return tuple(
+        blocked for task in world.tasks if (blocked := _blocked_task(world, task)) is not None
+    )
+
+
+def _blocked_task(world: World, task: Task) -> Blocked | None:
+    if task.where is Where.GROUP_STOPPED:
+        return Blocked(task.name, "stopped", "", "SIGCONT", world.seconds, timed=False)
+    operation = task.entered if task.where is Where.IN_KERNEL else task.operation
+    if task.where is Where.GONE or operation is None:
+        return None
+    name = operation.object.partition(":")[2] or operation.object
+    return Blocked(
+        task.name,
+        operation.call,
+        name,
+        operation.waits_for,
+        world.seconds,
+        timed=operation.deadline is not None,
+        on=operation.on(),
+    )

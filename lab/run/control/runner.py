@@ -1,0 +1,254 @@
+"""One controlled run after another in one sandbox, each from the same pristine start."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lab.kernel import injection, ipc_tables, ptrace, seccomp
+from lab.kernel.namespaces import PrivateTmp, World as Mounts, furnish, leave_host
+from lab.kernel.window import WINDOW, Space
+from lab.run.control import zygote
+from lab.run.control.catalogue import TRACED
+from lab.run.control.machine import Machine, UnexpectedStopError
+from lab.run.control.program import break_everywhere, command_of, open_memory
+from lab.run.control.report import trace_of
+from lab.run.control.scheduler import Scheduler, first_task
+from lab.run.control.task import Where
+from lab.run.control.world import World
+from lab.run.letterbox import Letterbox
+from lab.run.limits import LabError, Limits
+from lab.run.output import Output
+from lab.run.root import Program
+from lab.search.strategy import Point
+from lab.trace import Ending, Trace
+
+
+class ControlRefusedError(LabError):
+    """The kernel refuses to let the lab trace processes, or to give it namespaces."""
+
+
+class OutOfTimeError(Exception):
+    """A task computed for longer than the time limit without a visible operation."""
+
+
+@dataclass
+class Kept:
+    """What a runner keeps from run to run."""
+
+    letterbox: Letterbox
+    output: Output
+    commands: socket.socket
+    hello: socket.socket
+    mounts: Mounts
+    init: int
+
+
+class Runner:
+    """Runs a program under control. Lives in a tracer process of its own, see `in_controller`."""
+
+    def __init__(self, program: Program, limits: Limits, *, new_user: bool) -> None:
+        """Build the sandbox.
+
+        Raises ControlRefusedError.
+        """
+        self._program, self._limits = program, limits
+        leave_host(new_user=new_user)
+        self._kept = self._start(furnish(private_files=True, processes=False))
+        self.stops = 0
+        """Stops of traced tasks in all runs so far: what control costs."""
+        self.runs = 0
+
+    def run(self, choose: Callable[[Point], int], *, max_steps: int) -> Trace:
+        """Run the program once; `choose` decides at each step.
+
+        Raises ControlRefusedError, and whatever `choose` raises, after ending the run.
+        """
+        kept = self._kept
+        kept.letterbox.reset()
+        kept.output.empty()
+        host = self._fork_root()
+        machine = Machine()
+        world = World(machine, self._places())
+        try:
+            self._seize(host)
+            root = first_task(world, host, Space(open_memory(host)))
+            break_everywhere(root.process)
+            root.process.command = command_of(host)
+            kept.hello.sendall(b"+")
+            root.running = True
+            ending, trouble = self._scheduled(Scheduler(world, choose, max_steps=max_steps), root)
+            self._end_all(world)
+            self._command(zygote.REAP)
+            trace = trace_of(
+                world,
+                self._program,
+                self._limits,
+                ending,
+                trouble,
+                kept.letterbox.collect(),
+                kept.output.text(),
+                self._left(),
+            )
+        except BaseException:
+            self._end_all(world)
+            self._command(zygote.REAP)
+            raise
+        finally:
+            world.close()
+            self._clear()
+            self.stops += machine.stops
+            self.runs += 1
+        return trace
+
+    def _scheduled(self, scheduler: Scheduler, root) -> tuple[Ending, str]:  # type: ignore[no-untyped-def]
+        def late(_signal: int, _frame: object) -> None:
+            raise OutOfTimeError
+
+        signal.signal(signal.SIGALRM, late)
+        signal.setitimer(signal.ITIMER_REAL, self._limits.seconds)
+        try:
+            scheduler.advance(root)
+            return scheduler.run(), ""
+        except OutOfTimeError:
+            return Ending.TIMED_OUT, ""
+        except (UnexpectedStopError, ptrace.PtraceError) as failure:
+            return Ending.BROKEN, f"control was lost: {failure}"
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    # -- the sandbox ----------------------------------------------------------------------
+
+    def _start(self, mounts: Mounts) -> Kept:
+        letterbox, output = Letterbox(attended=False), Output()
+        commands, theirs = socket.socketpair()
+        hello, reporting = socket.socketpair()
+        hello.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        rules = seccomp.Rules(
+            traced=TRACED,
+            free_start=injection.PAGE,
+            free_end=injection.PAGE + injection.SIZE,
+            window_high=WINDOW >> 32,
+        )
+        assignment = zygote.Assignment(
+            self._program,
+            letterbox,
+            (nothing, output.descriptor, output.descriptor),
+            seccomp.assemble(rules),
+        )
+        init = os.fork()
+        if init == 0:
+            commands.close()
+            hello.close()
+            zygote.serve(assignment, theirs, reporting)
+        theirs.close()
+        reporting.close()
+        os.close(nothing)
+        kept = Kept(letterbox, output, commands, hello, mounts, init)
+        self._answered(commands)
+        return kept
+
+    def _command(self, command: bytes) -> None:
+        self._kept.commands.sendall(command)
+        self._answered(self._kept.commands)
+
+    @staticmethod
+    def _answered(commands: socket.socket) -> None:
+        answer = commands.recv(1 << 16)
+        if answer != b"+":
+            raise LabError(f"the sandbox's zygote failed: {answer.decode(errors='replace')}")
+
+    def _fork_root(self) -> int:
+        """Have a root forked; returns its PID as this process sees it.
+
+        The kernel translates the PID in a message's credentials for whoever reads it.
+        """
+        self._command(zygote.RUN)
+        size = socket.CMSG_SPACE(_CREDENTIALS.size)
+        _, ancillary, _, _ = self._kept.hello.recvmsg(1, size)
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+                pid: int = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0]
+                return pid
+        raise LabError("the root process did not say who it is")
+
+    @staticmethod
+    def _seize(host: int) -> None:
+        try:
+            ptrace.seize(host)
+        except ptrace.PtraceError as refused:
+            raise ControlRefusedError(_advice(refused)) from refused
+
+    def _places(self) -> tuple[str, ...]:
+        layers = (layer.path for layer in self._kept.mounts.tmp)
+        return tuple(dict.fromkeys((*layers, os.getcwd())))
+
+    def _end_all(self, world: World) -> None:
+        """Kill every task that is left, and see each one end."""
+        for task in list(world.alive):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(task.process.host, signal.SIGKILL)
+        for task in list(world.alive):
+            while task.where is not Where.GONE:
+                try:
+                    _, status = os.waitpid(task.tid, ptrace.WALL)
+                except ChildProcessError:
+                    break
+                if os.WIFEXITED(status) or os.WIFSIGNALED(status):
+                    task.where = Where.GONE
+                else:
+                    with contextlib.suppress(ptrace.PtraceError):
+                        ptrace.resume(task.tid)
+
+    def _left(self) -> list[ipc_tables.Entry]:
+        left = list(ipc_tables.listing(self._kept.mounts.queues))
+        for layer in self._kept.mounts.tmp:
+            left += ipc_tables.files_below(layer.changes, layer.path, layer.original)
+        return left
+
+    def _clear(self) -> None:
+        """Empty the sandbox for the next run."""
+        for entry in list(ipc_tables.listing(self._kept.mounts.queues)):
+            ipc_tables.remove(entry)
+        for layer in self._kept.mounts.tmp:
+            _empty(layer)
+
+    def close(self) -> None:
+        """Take the sandbox down."""
+        self._kept.commands.close()
+        os.kill(self._kept.init, signal.SIGKILL)
+        os.waitpid(self._kept.init, 0)
+        self._kept.letterbox.close()
+        self._kept.output.close()
+
+
+_CREDENTIALS = struct.Struct("=iII")
+
+
+def _empty(layer: PrivateTmp) -> None:
+    for name in os.listdir(layer.changes):
+        path = f"{layer.path}/{name}"
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _advice(refused: OSError) -> str:
+    if refused.errno == errno.EPERM:
+        return (
+            "ptrace is refused here, so nothing can be controlled: set kernel.yama.ptrace_scope "
+            "to 0 or 1, or run the container with --cap-add SYS_PTRACE; `lab run` still observes"
+        )
+    return f"ptrace does not work here ({refused.strerror}); `lab run` still observes"
+
+

@@ -1,0 +1,344 @@
+"""The loop of a controlled run: who can move, who is chosen, what that does.
+
+Between two steps every task stands still, before its next visible operation or asleep in a call
+that it had to enter. So what is enabled is a fact and not a guess, and the run depends on nothing
+but the choices.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from lab.kernel import ptrace
+from lab.kernel.ptrace import Stop, StopKind
+from lab.kernel.window import Space
+from lab.kernel.x86_64 import NAMES
+from lab.run.control.access import at_fault
+from lab.run.control.calls.futex import FutexSleep, words_changed_by_exit
+from lab.run.control.calls.signals import deliverable
+from lab.run.control.catalogue import MODELS
+from lab.run.control.machine import Machine, TaskGoneError, UnexpectedStopError, state
+from lab.run.control.program import became_another_program, child_of, pid_inside
+from lab.run.control.semaphore import SemaphoreCall, at_breakpoint, prepare_deadline
+from lab.run.control.task import Effect, Operation, Process, Task, Where
+from lab.run.control.world import World
+from lab.search.strategy import Pending, Point
+from lab.trace import Action, Ending
+
+Choose = Callable[[Point], int]
+
+
+class Birth(Operation):
+    """The first step of a new process or thread."""
+
+    action = Action.START
+    call = "start"
+
+    def __init__(self, process: str, *, is_choice: bool) -> None:
+        self.object = process
+        self.is_choice = is_choice
+
+    def perform(self, task: Task) -> Effect:
+        """Nothing but going on."""
+        return Effect()
+
+
+class Scheduler:
+    """Runs one program under one sequence of choices."""
+
+    def __init__(self, world: World, choose: Choose, *, max_steps: int) -> None:
+        self.world = world
+        self.machine: Machine = world.machine
+        self._choose = choose
+        self._max_steps = max_steps
+        self._last = ""
+
+    def run(self) -> Ending:
+        """Move tasks until all have ended, nobody can move, or the bound is reached."""
+        world = self.world
+        while True:
+            self._wake_from_kernel()
+            self._fire_timers()
+            alive = list(world.alive)
+            if not alive:
+                return Ending.COMPLETED
+            enabled = [task for task in alive if self._enabled(task)]
+            if not enabled:
+                if self._pass_time(alive):
+                    continue
+                root_lives = world.processes[0].ended is None
+                return Ending.STUCK if root_lives else Ending.COMPLETED
+            if len(world.events) >= self._max_steps:
+                return Ending.ENDLESS
+            self.step(self._chosen(enabled))
+
+    def _chosen(self, enabled: list[Task]) -> Task:
+        for task in enabled:
+            operation = task.operation
+            if operation is not None and not operation.is_choice:
+                return task
+        default = self._default(enabled)
+        pending = tuple(self._pending(task) for task in enabled)
+        point = Point(len(self.world.events), pending, default, self._last)
+        return enabled[self._choose(point)]
+
+    def _default(self, enabled: list[Task]) -> int:
+        """The task that moved last if it can, then the first that does not sleep, then the
+        sleeper that wakes first."""
+        awake = [i for i, task in enumerate(enabled) if not _of(task).sleeps]
+        for index in awake:
+            if enabled[index].name == self._last:
+                return index
+        if awake:
+            return awake[0]
+        return min(range(len(enabled)), key=lambda i: (_of(enabled[i]).deadline or 0, i))
+
+    @staticmethod
+    def _pending(task: Task) -> Pending:
+        return _of(task).pending(task)
+
+    # -- one step -------------------------------------------------------------------------
+
+    def step(self, task: Task) -> None:
+        """Let a task do its operation and go on to its next one."""
+        operation = task.operation
+        if operation is None:
+            raise UnexpectedStopError(f"{task.name} has no operation")
+        interrupted = not operation.ready()
+        if not interrupted and task.check_signals:
+            task.check_signals = False
+            if deliverable(task) and self._take_signals_first(task):
+                return
+        task.operation = None
+        try:
+            effect = operation.interrupt(task) if interrupted else operation.perform(task)
+        except TaskGoneError as gone:
+            self.world.record(task, operation, Effect())
+            self._gone(task, gone.stop)
+            return
+        if effect.no_step:
+            return
+        if operation.is_choice:
+            self.world.record(task, operation, effect)
+            task.spins = 0
+            self._last = task.name
+        if task.operation is None and task.where is Where.READY:
+            self.advance(task)
+
+    def _take_signals_first(self, task: Task) -> bool:
+        """Let pending signals reach a task before its operation; it comes back to it after."""
+        if task.at_call:
+            regs = ptrace.registers(task.tid)
+            regs.repeat_call(regs.call)
+            ptrace.set_registers(task.tid, regs)
+        task.operation = None
+        self._last = task.name
+        self.advance(task)
+        return True
+
+    # -- going on to the next operation ---------------------------------------------------
+
+    def advance(self, task: Task) -> None:
+        """Resume a task until it stands before a visible operation, sleeps, or has ended."""
+        while task.operation is None and task.where is Where.READY:
+            try:
+                if not task.running:
+                    self.machine.resume(task)
+                self._met(task, self.machine.wait(task))
+            except TaskGoneError as gone:
+                self._gone(task, gone.stop)
+
+    def _met(self, task: Task, stop: Stop) -> None:
+        """Interpret a stop."""
+        match stop.kind:
+            case StopKind.CALL:
+                regs = ptrace.registers(task.tid)
+                name = NAMES.get(regs.call, "")
+                model = MODELS.get(name)
+                if model is not None:
+                    task.operation = model(self.world, task, name, regs)
+            case StopKind.SIGNAL:
+                self._signalled(task, stop.value)
+            case StopKind.FORKED:
+                self._forked(task, stop.value)
+            case StopKind.EXECUTED:
+                became_another_program(self.world, task)
+            case StopKind.EXITED | StopKind.KILLED:
+                self._gone(task, stop)
+            case StopKind.GROUP_STOP:
+                self._group_stopped(task, stop.value)
+            case StopKind.NEWBORN | StopKind.VFORK_DONE | StopKind.CALL_DONE:
+                return  # go on
+
+    def _signalled(self, task: Task, number: int) -> None:
+        if number == signal.SIGSEGV:
+            task.operation = at_fault(self.world, task, ptrace.fault_address(task.tid))
+            if task.operation is not None:
+                return
+        elif number == signal.SIGTRAP:
+            regs = ptrace.registers(task.tid)
+            if regs.rip - 1 in task.space.breakpoints:
+                operation = at_breakpoint(self.world, task, regs)
+                if isinstance(operation, SemaphoreCall):
+                    prepare_deadline(self.world, task, operation)
+                task.operation = operation
+                return
+        task.inject = number
+        mask = 1 << number - 1
+        if deliverable_now(task) & mask:
+            name = signal.Signals(number).name if number <= 31 else f"signal {number}"
+            self.world.note(task, Action.DELIVER, name, task.process.name, None)
+
+    def _forked(self, task: Task, tid: int) -> None:
+        child = child_of(self.world, task, tid)
+        child.operation = Birth(child.process.name, is_choice=child.process is not task.process)
+        if child.process.space is task.space and child.process is not task.process:
+            # vfork: the kernel holds the parent until the child has left the common memory.
+            task.where = Where.VFORK_PARENT
+            self.machine.resume(task)
+
+    def _group_stopped(self, task: Task, number: int) -> None:
+        task.where = Where.GROUP_STOPPED
+        task.process.stop_to_report = number
+        ptrace.listen(task.tid)
+        task.running = True
+
+    # -- what others' steps do to a task --------------------------------------------------
+
+    def _wake_from_kernel(self) -> None:
+        """Look at tasks that the last step may have woken: asleep in a call, held after vfork,
+        stopped, or killed. A wake-up takes place inside the waker's own call, so a task that
+        still sleeps now was not woken."""
+        for task in list(self.world.alive):
+            if task.where is Where.READY:
+                if task.check_signals and state(task.tid) not in "tT":
+                    self._killed(task)
+                continue
+            while task.where is not Where.GONE and task.running and not self.machine.sleeps(task):
+                if task.where is Where.GROUP_STOPPED and state(task.tid) in "tT":
+                    break
+                stop = self.machine.wait_or_sleep(task)
+                if stop is None:
+                    break
+                self._woken(task, stop)
+
+    def _woken(self, task: Task, stop: Stop) -> None:
+        entered, task.entered = task.entered, None
+        before, task.where = task.where, Where.READY
+        if stop.kind is StopKind.CALL_DONE and entered is not None:
+            result = ptrace.registers(task.tid).result
+            self.world.note(task, entered.action, entered.call, entered.object, result)
+        elif stop.kind is StopKind.GROUP_STOP and before is Where.GROUP_STOPPED:
+            self._group_stopped(task, stop.value)
+            return
+        else:
+            self._met(task, stop)
+        self.advance(task)
+
+    def _killed(self, task: Task) -> None:
+        """A task that stood still stands no more: SIGKILL. Its end is on the way."""
+        while task.where is not Where.GONE:
+            self._met_dying(task, self.machine.wait(task))
+
+    def _met_dying(self, task: Task, stop: Stop) -> None:
+        if stop.kind in (StopKind.EXITED, StopKind.KILLED):
+            self._gone(task, stop)
+        else:
+            self.machine.resume(task)
+
+    def _gone(self, task: Task, stop: Stop) -> None:
+        world, process = self.world, task.process
+        task.where, task.operation, task.running = Where.GONE, None, False
+        process.tasks.remove(task)
+        world.exits += 1
+        if not process.tasks:
+            self._ended(process, stop)
+        world.waiters = [waiter for waiter in world.waiters if waiter.task is not task]
+        words_changed_by_exit(world)
+        world.signals_may_be_pending()
+
+    def _ended(self, process: Process, stop: Stop) -> None:
+        world = self.world
+        process.ended = world.seconds
+        process.status = stop.value if stop.kind is StopKind.EXITED else -stop.value
+        if stop.kind is StopKind.KILLED:
+            pass
+        world.timers.pop(process.host, None)
+        process.space.leave()
+        for child in process.children:
+            if child.ended is None and not child.helper:
+                child.orphaned = world.seconds
+        parent = process.parent
+        if parent is None or parent.ended is not None:
+            process.reaped = world.seconds if parent is None or process.orphaned is not None else None
+        elif os.path.exists(f"/proc/{process.host}"):
+            process.waitable = True
+        else:
+            process.reaped = world.seconds  # its parent ignores SIGCHLD: the kernel reaped it
+
+    # -- time -----------------------------------------------------------------------------
+
+    def _enabled(self, task: Task) -> bool:
+        operation = task.operation
+        if task.where is not Where.READY or operation is None:
+            return False
+        if isinstance(operation, FutexSleep) and operation.lazy:
+            return operation.waiter.woken
+        if operation.ready():
+            return True
+        # It waits, and a signal with an effect breaks a wait.
+        return task.check_signals and bool(deliverable(task))
+
+    def _pass_time(self, alive: list[Task]) -> bool:
+        """Nobody can move: let the clock go on to the first time limit."""
+        deadlines = [
+            task.operation.deadline
+            for task in alive
+            if task.operation is not None and task.operation.deadline is not None
+        ]
+        deadlines += [timer.deadline for timer in self.world.timers.values()]
+        if not deadlines:
+            return False
+        self.world.clock = max(self.world.clock, min(deadlines))
+        for task in alive:
+            operation = task.operation
+            if isinstance(operation, FutexSleep) and operation.lazy and operation.deadline == min(deadlines):
+                operation.lazy = False
+        return True
+
+    def _fire_timers(self) -> None:
+        world = self.world
+        for host, timer in list(world.timers.items()):
+            if world.clock >= timer.deadline:
+                os.kill(host, signal.SIGALRM)
+                world.signals_may_be_pending()
+                if timer.interval:
+                    timer.deadline += timer.interval
+                else:
+                    del world.timers[host]
+
+
+def deliverable_now(task: Task) -> int:
+    """Signals with an effect on a task, whether or not they are pending still."""
+    from lab.kernel import procfs
+
+    signals = procfs.signals(task.tid)
+    return signals.caught | ~signals.ignored
+
+
+def _of(task: Task) -> Operation:
+    if task.operation is None:
+        raise UnexpectedStopError(f"{task.name} has no operation")
+    return task.operation
+
+
+def first_task(world: World, host: int, space: Space) -> Task:
+    """The root process, just seized."""
+    process = Process("P0", host, pid_inside(host), None, space, "", 0.0)
+    world.processes.append(process)
+    task = Task(host, process, "P0", world.machine)
+    process.tasks.append(task)
+    world.tasks.append(task)
+    return task

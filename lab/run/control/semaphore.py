@@ -1,0 +1,201 @@
+"""sem_t in shared memory, as one operation each.
+
+Left alone, sem_wait and sem_post are half a dozen accesses to a guarded page and a futex call; as
+the library's user sees them they are one step. A breakpoint at the function's entry stops before
+it; for a semaphore in shared memory the tracer does the operation itself and returns from the
+function. CPython's private locks are sem_t too: for those the function runs as it is.
+
+glibc's layout of a sem_t on 64-bit machines, since 2.21: one 64-bit word, the value in its low
+half, the number of waiters (which sleep in futex) in its high half.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from lab.kernel import elf, injection, ptrace
+from lab.kernel.registers import Registers
+from lab.kernel.window import Region, Space
+from lab.run.control.task import Effect, Operation, Task
+from lab.run.control.timing import deadline_of
+from lab.run.control.world import World
+from lab.trace import Action
+
+FUNCTIONS = frozenset(
+    {"sem_wait", "sem_trywait", "sem_timedwait", "sem_clockwait", "sem_post", "sem_getvalue"}
+)
+ERRNO_LOCATION = "__errno_location"
+_TRAP = 0xCC
+_VALUE = 4
+"""Bytes of the value."""
+
+
+def set_breakpoints(space: Space, path: str, start: int, offset: int) -> None:
+    """Put breakpoints at the semaphore functions of a library or program that was mapped.
+
+    Args:
+        space: the address space.
+        path: the file.
+        start: where its text was mapped.
+        offset: from which offset in the file.
+    """
+    try:
+        found = elf.symbols(path, FUNCTIONS | {ERRNO_LOCATION})
+        bias = elf.load_bias(path, start, offset) if found else 0
+    except (elf.ELFError, OSError):
+        return  # not a program: its accesses are seen one by one
+    for name, addresses in found.items():
+        for address in addresses:
+            place = bias + address
+            if name == ERRNO_LOCATION:
+                space.errno_location = place
+            elif place not in space.breakpoints:
+                space.breakpoints[place] = (name, space.word(place, 1))
+                os.pwrite(space.memory, bytes([_TRAP]), place)
+
+
+def at_breakpoint(world: World, task: Task, regs: Registers) -> Operation | None:
+    """The semaphore call that a task stopped before.
+
+    None where the semaphore is private: the task is then past its breakpoint.
+    """
+    name, byte = task.space.breakpoints[regs.rip - 1]
+    regs.rip -= 1
+    region = task.space.region_at(regs.rdi)
+    if region is None:
+        _step_past(task, regs, byte)
+        return None
+    ptrace.set_registers(task.tid, regs)
+    return SemaphoreCall(world, name, region, regs)
+
+
+def _step_past(task: Task, regs: Registers, byte: int) -> None:
+    """Run the instruction under a breakpoint, then put the breakpoint back."""
+    place, memory = regs.rip, task.space.memory
+    if byte == _PUSH_RBX or byte == _PUSH_RBP:
+        # Done by hand it costs no stop of its own.
+        value = regs.rbx if byte == _PUSH_RBX else regs.rbp
+        regs.rsp -= 8
+        os.pwrite(memory, value.to_bytes(8, "little"), regs.rsp)
+        regs.rip += 1
+        ptrace.set_registers(task.tid, regs)
+        return
+    code = task.space.read(place, 4)
+    if byte == _ENDBR64[0] and code[1:] == _ENDBR64[1:]:
+        regs.rip += len(_ENDBR64)
+        ptrace.set_registers(task.tid, regs)
+        return
+    if byte == _SUB_RSP[0] and code[1:3] == _SUB_RSP[1:]:
+        regs.rsp -= code[3]
+        regs.rip += 4
+        ptrace.set_registers(task.tid, regs)
+        return
+    os.pwrite(memory, bytes([byte]), place)
+    ptrace.set_registers(task.tid, regs)
+    task.machine.single_step(task)
+    os.pwrite(memory, bytes([_TRAP]), place)
+
+
+_PUSH_RBX, _PUSH_RBP = 0x53, 0x55
+_ENDBR64 = bytes.fromhex("f30f1efa")
+_SUB_RSP = bytes.fromhex("4883ec")
+
+
+class SemaphoreCall(Operation):
+    """A call of a sem_* function on a semaphore in shared memory."""
+
+    def __init__(self, world: World, name: str, region: Region, regs: Registers) -> None:
+        self.call = name
+        self.memory = region.memory
+        self.object = region.memory.identity
+        self.offset = region.offset + regs.rdi - region.start
+        self.size = _VALUE
+        self.regs = regs
+        self.world = world
+        self.action = {"sem_post": Action.RELEASE, "sem_getvalue": Action.READ}.get(
+            name, Action.ACQUIRE
+        )
+        self.waits_for = "a sem_post"
+
+    def ready(self) -> bool:
+        """Only an acquisition of a semaphore at 0 waits."""
+        if self.call not in _WAITING:
+            return True
+        return self._value() > 0 or (
+            self.deadline is not None and self.world.clock >= self.deadline
+        )
+
+    def on(self) -> tuple[str, ...]:
+        """Those who have taken it and not given it back."""
+        return self.world.holders(self.object, self.offset)
+
+    def perform(self, task: Task) -> Effect:
+        """Do what the function would do, and return from it."""
+        value = self._value()
+        before = value.to_bytes(_VALUE, "little")
+        if self.call == "sem_post":
+            self._set(value + 1)
+            return self._return(task, 0, before, value + 1)
+        if self.call == "sem_getvalue":
+            os.pwrite(task.space.memory, before, self.regs.rsi)
+            return self._return(task, 0, before, None)
+        if value > 0:
+            self._set(value - 1)
+            return self._return(task, 0, before, value - 1)
+        number = errno.EAGAIN if self.call == "sem_trywait" else errno.ETIMEDOUT
+        return self._fail(task, number, before)
+
+    def interrupt(self, task: Task) -> Effect:
+        """Return EINTR; the handler runs on the way out."""
+        return self._fail(task, errno.EINTR, self._value().to_bytes(_VALUE, "little"))
+
+    def _value(self) -> int:
+        return int.from_bytes(self.memory.read(self.offset, _VALUE), "little")
+
+    def _set(self, value: int) -> None:
+        self.memory.write(self.offset, value.to_bytes(_VALUE, "little"))
+
+    def _fail(self, task: Task, number: int, before: bytes) -> Effect:
+        _set_errno(task, self.regs, number)
+        effect = self._return(task, -1, before, None)
+        return Effect(effect.before, b"", -number, Action.READ)
+
+    def _return(self, task: Task, result: int, before: bytes, after: int | None) -> Effect:
+        regs = self.regs
+        regs.rip = task.space.word(regs.rsp)
+        regs.rsp += 8
+        regs.rax = result & ((1 << 64) - 1)
+        ptrace.set_registers(task.tid, regs)
+        written = b"" if after is None else after.to_bytes(_VALUE, "little")
+        return Effect(before, written, result)
+
+
+def prepare_deadline(world: World, task: Task, operation: SemaphoreCall) -> None:
+    """Read the time limit of sem_timedwait and sem_clockwait, which is a time of day."""
+    if operation.call == "sem_timedwait":
+        operation.deadline = deadline_of(world, task.space, operation.regs.rsi, clock=0)
+    elif operation.call == "sem_clockwait":
+        clock = operation.regs.rsi & 0xFFFFFFFF
+        operation.deadline = deadline_of(world, task.space, operation.regs.rdx, clock=clock)
+
+
+_WAITING = frozenset({"sem_wait", "sem_timedwait", "sem_clockwait"})
+
+
+def _set_errno(task: Task, regs: Registers, number: int) -> None:
+    """errno is thread-local: ask the library where it lies, once for each address space."""
+    space = task.space
+    if space.errno_offset is None:
+        through = regs.copy()
+        # The red zone below the stack pointer is the program's; and a call leaves it unaligned.
+        through.rsp = (regs.rsp - 256) // 16 * 16 - 8
+        os.pwrite(space.memory, (injection.CALL_TRAP - 1).to_bytes(8, "little"), through.rsp)
+        through.rip = space.errno_location
+        ptrace.set_registers(task.tid, through)
+        task.machine.run_to_trap(task)
+        space.errno_offset = ptrace.registers(task.tid).rax - regs.fs_base
+    address = (regs.fs_base + space.errno_offset) & ((1 << 64) - 1)
+    os.pwrite(space.memory, number.to_bytes(4, "little"), address)
+
+

@@ -1,0 +1,172 @@
+"""Processes and threads as the controller knows them, and what each will do next."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from lab.kernel.registers import Registers
+from lab.kernel.window import Space
+from lab.search.strategy import Pending
+from lab.trace import Action, Event
+
+if TYPE_CHECKING:
+    from lab.run.control.machine import Machine
+
+
+class Where(enum.Enum):
+    """Where a task stands between two steps."""
+
+    READY = enum.auto()
+    """Stopped before its next visible operation."""
+    IN_KERNEL = enum.auto()
+    """It had to enter a call that acts before it blocks, and sleeps in it."""
+    GROUP_STOPPED = enum.auto()
+    """Stopped by SIGSTOP or its kin, until SIGCONT."""
+    VFORK_PARENT = enum.auto()
+    """Held by the kernel until its vfork child has left the common memory."""
+    GONE = enum.auto()
+
+
+@dataclass(eq=False)
+class Process:
+    """A process under control."""
+
+    name: str
+    host: int
+    """PID as this process, the tracer, sees it."""
+    pid: int
+    """PID as the program sees it."""
+    parent: Process | None
+    space: Space
+    command: str
+    started: float
+    children: list[Process] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    ended: float | None = None
+    reaped: float | None = None
+    orphaned: float | None = None
+    status: int | None = None
+    waitable: bool = False
+    """It is a zombie that its parent can wait for."""
+    stop_to_report: int = 0
+    """A stopping signal that the parent may still wait for with WUNTRACED; -1: SIGCONT."""
+    born: int = 0
+    """How many threads were ever started in it."""
+
+    @property
+    def helper(self) -> bool:
+        """multiprocessing's resource tracker or forkserver."""
+        return "multiprocessing.resource_tracker" in self.command or (
+            "multiprocessing.forkserver" in self.command
+        )
+
+
+@dataclass(eq=False)
+class Task:
+    """A thread under control."""
+
+    tid: int
+    process: Process
+    name: str
+    machine: Machine
+    where: Where = Where.READY
+    operation: Operation | None = None
+    running: bool = False
+    """It has been resumed and not yet waited for."""
+    at_call: bool = False
+    """It stands before a system call (and not at a fault, or at its birth)."""
+    inject: int = 0
+    """A signal to deliver when it is resumed."""
+    check_signals: bool = False
+    """A signal may have been sent to it since the last look."""
+    entered: Operation | None = None
+    """The operation whose call it sleeps in."""
+    spins: int = 0
+    """Clock readings in a row, with no other visible operation between."""
+
+    @property
+    def space(self) -> Space:
+        """The address space that it runs in."""
+        return self.process.space
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an operation did, to be written into its event."""
+
+    before: bytes = b""
+    after: bytes = b""
+    result: int | None = None
+    action: Action | None = None
+    """Where it turned out otherwise than announced."""
+    no_step: bool = False
+    """It would have blocked: nothing has happened, and the task is not enabled after all."""
+
+
+class Operation:
+    """A visible operation, before it is done. Subclasses are the models of calls and accesses."""
+
+    action: Action = Action.CALL
+    call: str = ""
+    object: str = ""
+    offset: int = 0
+    size: int = 0
+    deadline: int | None = None
+    """Virtual nanosecond at which it gives up, or a sleep ends."""
+    is_choice = True
+    """Whether another task may be chosen before it."""
+    waits_for: str = ""
+    """The event that it waits for while it is not ready, for the report."""
+    sleeps = False
+    """It is a mere sleep: the default order lets everybody else go first."""
+
+    def ready(self) -> bool:
+        """Whether it would not block now."""
+        return True
+
+    def on(self) -> tuple[str, ...]:
+        """Names of the only processes that could make it ready, where known."""
+        return ()
+
+    def perform(self, task: Task) -> Effect:
+        """Do it. The task is stopped before it, and is left stopped or resumed (task.running)."""
+        raise NotImplementedError(f"{type(self).__name__}.perform")
+
+    def interrupt(self, task: Task) -> Effect:
+        """A signal breaks the wait: by default the kernel does that, if the call is made."""
+        return self.perform(task)
+
+    def pending(self, task: Task) -> Pending:
+        """As a strategy sees it."""
+        return Pending(task.name, self.action, self.object, self.offset, self.size)
+
+    def event(self, task: Task, step: int, time: float, effect: Effect) -> Event:
+        """As the trace keeps it."""
+        return Event(
+            step,
+            task.name,
+            effect.action or self.action,
+            self.call,
+            self.object,
+            self.offset,
+            self.size,
+            effect.before,
+            effect.after,
+            effect.result,
+            time=time,
+        )
+
+
+class CallOperation(Operation):
+    """A system call, at the stop before it is made."""
+
+    def __init__(self, name: str, regs: Registers) -> None:
+        self.call = name
+        self.regs = regs
+
+    def argument(self, index: int) -> int:
+        """An argument as the signed 32-bit number that C passed."""
+        value = self.regs.arguments[index] & 0xFFFFFFFF
+        return value - (1 << 32) if value >> 31 else value

@@ -1,0 +1,137 @@
+"""PID 1 of a controlled sandbox: the zygote that every root is forked from.
+
+A parent whose heap grew between two runs would move garbage collections, and the order of sets,
+in its children: so it does nothing between them but read a byte, fork and reap. What must be the
+same in every root is prepared here once: clocks that are real system calls, the tracer's page of
+code, frozen garbage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import random
+import signal
+import socket
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from lab.kernel import injection, libc, seccomp, vdso
+from lab.kernel.namespaces import show_processes
+from lab.run.letterbox import Letterbox
+from lab.run.root import Program, begin
+
+RUN, REAP = b"r", b"e"
+"""Commands: fork a root; reap everything that is left."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What the zygote forks again and again."""
+
+    program: Program
+    letterbox: Letterbox
+    streams: tuple[int, int, int]
+    filter: bytes
+    """The seccomp program under which the root runs."""
+
+
+def serve(assignment: Assignment, commands: socket.socket, hello: socket.socket) -> NoReturn:
+    """Be the zygote, until the controller is gone.
+
+    Args:
+        assignment: what to fork.
+        commands: where commands come from; a byte goes back when one is done.
+        hello: where a root reports, and waits until it is traced.
+    """
+    try:
+        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.unshare(libc.CLONE_NEWNS)
+        show_processes()
+        libc.set_name("lab-zygote")
+        _prepare()
+        commands.sendall(b"+")
+        _loop(assignment, commands, hello)
+    except BaseException:  # noqa: BLE001  # told to the controller, which has no other witness
+        with contextlib.suppress(OSError):
+            commands.sendall(b"!" + traceback.format_exc().encode())
+    os._exit(1)
+
+
+def _prepare() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.dont_write_bytecode = True
+    _map_page()
+    _patch_clocks()
+    gc.collect()
+    gc.freeze()
+
+
+def _map_page() -> None:
+    function = ctypes.CDLL(None, use_errno=True).mmap
+    function.restype = ctypes.c_void_p
+    function.argtypes = (
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_long,
+    )
+    fixed_private_anonymous = 0x100022
+    place = function(injection.PAGE, injection.SIZE, 7, fixed_private_anonymous, -1, 0)
+    if place != injection.PAGE:
+        raise OSError(ctypes.get_errno(), "the lab's page of code could not be mapped")
+    ctypes.memmove(injection.PAGE, injection.CODE, len(injection.CODE))
+
+
+def _patch_clocks() -> None:
+    found = vdso.find(os.getpid())
+    if found is None:
+        return  # a kernel without one: clocks are system calls anyway
+    start, end = found
+    memory = os.open("/proc/self/mem", os.O_RDWR)
+    for patch in vdso.patches(os.pread(memory, end - start, start)):
+        os.pwrite(memory, patch.code, start + patch.offset)
+    os.close(memory)
+
+
+def _loop(assignment: Assignment, commands: socket.socket, hello: socket.socket) -> None:
+    while True:
+        command = commands.recv(1)
+        if command == RUN:
+            # The PIDs of every run are the same: the root is 2.
+            Path("/proc/sys/kernel/ns_last_pid").write_text("1")
+            if os.fork() == 0:
+                _become_root(assignment, commands, hello)
+            commands.sendall(b"+")
+        elif command == REAP:
+            with contextlib.suppress(ChildProcessError):
+                while True:
+                    os.waitpid(-1, 0)
+            commands.sendall(b"+")
+        else:
+            os._exit(0)  # the controller hung up
+
+
+def _become_root(
+    assignment: Assignment, commands: socket.socket, hello: socket.socket
+) -> NoReturn:
+    gc.freeze()  # zeroes the counts: every run collects at the same moments
+    random.seed(0)
+
+    def parting() -> None:
+        commands.close()
+        hello.sendall(b"+")
+        hello.recv(1)  # traced from here on
+        hello.close()
+        seccomp.install(assignment.filter)
+
+    begin(assignment.program, assignment.letterbox, assignment.streams, parting)
+
