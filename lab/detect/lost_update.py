@@ -1,8 +1,13 @@
 """Lost update: fewer updates came out than were made.
 
 Two processes read the same value, each computes from what it read, and the later write covers
-the earlier one. Nothing fails at that moment, so all that a free run can show is the sum: the
-body says what should have come out and what did.
+the earlier one. Nothing fails at that moment. There are two ways to know of it:
+
+- the body says what should have come out and what did, and that is less. All that a free run can
+  show is this sum;
+- a controlled run shows the steps: a write that depends on a read that another's write has made
+  stale (`lab.detect.stale_write`). With them no sum is needed; and where there is one that falls
+  short, or an assertion that failed, they say why.
 
 Not reported here: *more* than expected. No lost update makes a sum too large, so that is a
 broken invariant of the program (`invariant`), with another cause and another fix.
@@ -12,24 +17,72 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.detect.stale_write import StaleWrite, stale_writes
+from lab.detect.wording import counted
 from lab.finding import Finding, Kind
+from lab.operation import value
 from lab.trace import Tally, Trace
+
+_ADVICE = (
+    "Hold one semaphore or lock from before each read until after the write that depends on it, "
+    "in every process that writes."
+)
+_DETAILS = 4
 
 
 def detect(trace: Trace) -> Iterator[Finding]:
-    """One finding if the body's tally falls short."""
+    """One finding for each place where updates were lost; or one for the tally alone."""
+    short = _shortfall(trace)
+    failed = bool(short) or (trace.failure is not None and trace.failure.is_assertion)
+    places: dict[tuple[str, int], list[StaleWrite]] = {}
+    for stale in stale_writes(trace.events):
+        if stale.certain or failed:
+            places.setdefault((stale.read.object, stale.offset), []).append(stale)
+    for found in places.values():
+        yield _seen(found, short)
+    if short and not places and isinstance(trace.tally, Tally):
+        yield Finding(Kind.LOST_UPDATE, trace.tally.what, short, advice=_ADVICE)
+
+
+def _shortfall(trace: Trace) -> str:
+    """What the tally says is missing; "" if it says nothing of the kind."""
     tally = trace.tally
     if not isinstance(tally, Tally) or tally.actual >= tally.expected:
-        return
+        return ""
     lost = tally.expected - tally.actual
-    if tally.actual >= 0:
-        summary = f"{lost} of {tally.expected} {tally.what} lost: {tally.actual} came out."
-    else:  # a balance, say: "20 of 15 lost" would be nonsense
-        summary = f"{tally.actual} {tally.what} came out, {lost} fewer than {tally.expected}."
-    yield Finding(
-        Kind.LOST_UPDATE,
-        tally.what,
-        summary,
-        advice="Hold one semaphore or lock from before each read until after the write that "
-        "depends on it, in every process that writes.",
+    if tally.actual < 0:  # a balance, say: "20 of 15 lost" would be nonsense
+        return f"{tally.actual} {tally.what} came out, {lost} fewer than {tally.expected}."
+    return f"{lost} of {tally.expected} {tally.what} lost: {tally.actual} came out."
+
+
+def _seen(found: list[StaleWrite], short: str) -> Finding:
+    first = found[0]
+    late, other = first.late.process, first.overwritten.process
+    name = f"{first.read.object}+{first.offset}" if first.offset else first.read.object
+    wrote, there = _named(first.is_there), _named(first.was_there)
+    told = (
+        f"{late} read {name}{_named(first.was_read, ' = ')} at step {first.read.step} and wrote "
+        f"{wrote or 'it'} at step {first.late.step}, over the {there or 'content'} that {other} "
+        f"wrote at step {first.overwritten.step} and {late} never saw."
     )
+    others = [
+        f"again: {stale.late.process} read at step {stale.read.step}, "
+        f"{stale.overwritten.process} wrote at step {stale.overwritten.step}, and "
+        f"{stale.late.process} wrote over that at step {stale.late.step}"
+        for stale in found[1:_DETAILS]
+    ]
+    if len(found) > _DETAILS:
+        others.append(f"and {counted(len(found) - _DETAILS, 'more such write')}")
+    return Finding(
+        Kind.LOST_UPDATE,
+        name,
+        f"{told} {short}".rstrip(),
+        processes=(late, other),
+        advice=_ADVICE,
+        details=tuple(others),
+        key_steps=first.steps,
+    )
+
+
+def _named(content: bytes, before: str = "") -> str:
+    return f"{before}{value(content)}" if content else ""

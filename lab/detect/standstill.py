@@ -14,7 +14,7 @@ be waiting for that.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from lab.detect.naming import stable_name
@@ -64,7 +64,7 @@ def standstill(trace: Trace) -> Standstill:
     }
     releasers = {name: _releasers(trace, blocked, alive) for name, blocked in asleep.items()}
 
-    knots = list(_knots(releasers))
+    knots = _knots(releasers)
     moving = (alive & authors) - asleep.keys()
     if not knots and not moving and trace.ending is Ending.STUCK:
         knots = _all_asleep(asleep)
@@ -95,36 +95,32 @@ def _releasers(trace: Trace, blocked: Blocked, alive: Collection[str]) -> frozen
     return frozenset(on) & frozenset(alive) - {blocked.process}
 
 
-def _knots(releasers: dict[str, frozenset[str]]) -> Iterator[set[str]]:
-    """The wait cycles.
+def _knots(releasers: dict[str, frozenset[str]]) -> list[frozenset[str]]:
+    """The knots of the graph of who waits for whom: sets that are left by no edge.
 
-    Any one of a process's releasers would do, so a cycle alone proves nothing: each must find
-    *all* of its releasers among those who can never be released. That is the largest set closed
-    under "waits for", and within it the processes that reach one another are the cycles.
+    A cycle alone proves nothing, for any one of a process's releasers would do: each must find
+    *all* of its releasers among those who can never be released. Nor is every such cycle a
+    cause: one with an edge to another knot would be released when that one is mended.
     """
     closed = {name for name, on in releasers.items() if on}
     while open_ended := {name for name in closed if not releasers[name] <= closed}:
         closed -= open_ended
-    reach = {name: _reachable(name, releasers) for name in closed}
-    left = [name for name in releasers if name in closed and name in reach[name]]
-    while left:
-        first = left[0]
-        knot = {name for name in left if name in reach[first] and first in reach[name]}
-        left = [name for name in left if name not in knot]
-        yield knot
+    reach = {name: _reachable(name, releasers) for name in releasers if name in closed}
+    knots = (ahead for ahead in reach.values() if all(reach[name] == ahead for name in ahead))
+    return list(dict.fromkeys(knots))
 
 
-def _reachable(start: str, releasers: dict[str, frozenset[str]]) -> set[str]:
+def _reachable(start: str, releasers: dict[str, frozenset[str]]) -> frozenset[str]:
     found: set[str] = set()
     ahead = [start]
     while ahead:
         for name in releasers[ahead.pop()] - found:
             found.add(name)
             ahead.append(name)
-    return found
+    return frozenset(found)
 
 
-def _all_asleep(asleep: dict[str, Blocked]) -> list[set[str]]:
+def _all_asleep(asleep: dict[str, Blocked]) -> list[frozenset[str]]:
     """Everybody sleeps, on different things: each could only be woken by another sleeper.
 
     That is a deadlock by its definition even where the kernel does not tell who would have
@@ -134,7 +130,7 @@ def _all_asleep(asleep: dict[str, Blocked]) -> list[set[str]]:
     """
     sleepers = {b.process: b.object for b in asleep.values() if b.call not in _CHILD_WAITS}
     different = {thing for thing in sleepers.values() if thing}
-    return [set(sleepers)] if len(different) > 1 else []
+    return [frozenset(sleepers)] if len(different) > 1 else []
 
 
 def _group(

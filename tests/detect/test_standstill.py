@@ -10,7 +10,7 @@ from lab.trace import Blocked, Ending, Trace
 from tests.detect.builders import asleep, stuck, untimed, waits_for_exit
 
 
-def _stopped_runs(*, most: int = 6) -> st.SearchStrategy[Trace]:
+def _stopped_runs(*, most: int = 5) -> st.SearchStrategy[Trace]:
     """Runs in which some processes sleep, each on something, released by some others."""
     names = [f"P{number}" for number in range(most)]
 
@@ -132,3 +132,19 @@ def test_a_parent_that_waits_for_something_else_does_not_wait_for_its_children()
     )
 
     assert [group.processes for group in standstill(trace).stalls] == [("P0",), ("P1",)]
+
+
+def test_a_cycle_that_another_deadlock_could_release_follows_it() -> None:
+    """P0 and P1 wait for each other, but P2 could release P0 too, were it not deadlocked."""
+    trace = stuck(
+        asleep("P0", object="/a", on=("P1", "P2")),
+        asleep("P1", object="/b", on=("P0",)),
+        asleep("P2", object="/c", on=("P3",)),
+        asleep("P3", object="/d", on=("P2",)),
+        processes=3,
+    )
+
+    (knot,) = standstill(trace).knots
+
+    assert [blocked.process for blocked in knot.causes] == ["P2", "P3"]
+    assert [blocked.process for blocked in knot.followers] == ["P0", "P1"]

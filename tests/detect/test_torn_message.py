@@ -36,6 +36,12 @@ def test_every_way_to_tear_is_seen(received: tuple[str, ...]) -> None:
     assert list(detect(run(tally=Messages(("one", "two"), received))))
 
 
+def test_a_piece_that_reads_like_a_whole_message_is_told_as_a_part_of_the_missing_one() -> None:
+    (finding,) = detect(run(tally=Messages(("a", "xay"), ("a", "a"))))
+
+    assert finding.details == ("'a' is a part of 'xay'",)
+
+
 @pytest.mark.parametrize(
     "tally",
     [

@@ -103,6 +103,20 @@ def test_a_whole_message_in_a_torn_item_is_no_trace_of_a_longer_one() -> None:
     assert traffic.lost == ("job 10",)
 
 
+def test_a_message_of_which_no_piece_arrived_is_lost_beside_pieces_of_another() -> None:
+    assert compare(Messages(("one", "six"), ("on", "e"))).lost == ("six",)
+
+
+def test_two_missing_messages_may_read_like_one_that_was_delivered() -> None:
+    traffic = compare(Messages(("ab", "a", "b"), ("ab", "ab")))
+
+    assert traffic == Traffic((), (Torn("ab", ("a", "b")),), ())
+
+
+def test_a_piece_of_a_message_that_was_delivered_is_torn_too() -> None:
+    assert compare(Messages(("ab",), ("ab", "a"))) == Traffic((), (Torn("a", ("a",)),), ())
+
+
 def test_one_copy_too_many_is_extra_and_not_torn() -> None:
     assert compare(Messages(("a", "b"), ("a", "a", "b"))) == Traffic((), (), ("a",))
 

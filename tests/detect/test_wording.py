@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from lab.detect.wording import counted, cut, label, listed
+from tests.detect.builders import run
+
+
+def test_of_many_items_the_first_few_are_named_and_the_others_counted() -> None:
+    names = [f"P{number}" for number in range(20)]
+
+    assert listed(names[:8]) == "P0, P1, P2, P3, P4, P5, P6 and P7"
+    assert listed(names) == "P0, P1, P2, P3, P4, P5, P6 and 13 others"
+
+
+def test_a_text_that_fits_is_not_cut() -> None:
+    assert cut("x" * 10, 10) == "x" * 10
+    assert cut("x" * 11, 10) == "x" * 7 + "..."
+
+
+def test_nouns_agree_with_their_number() -> None:
+    assert [counted(n, "byte") for n in (0, 1, 2)] == ["0 bytes", "1 byte", "2 bytes"]
+    assert counted(2, "child process") == "2 child processes"
+
+
+def test_a_process_that_nobody_saw_is_its_name_alone() -> None:
+    assert label(run(), "P0") == "P0 (python shop.py)"
+    assert label(run(), "P9") == "P9"
