@@ -131,6 +131,7 @@ class Runner:
         commands, theirs = socket.socketpair()
         hello, reporting = socket.socketpair()
         hello.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        hello.settimeout(_PATIENCE)
         nothing = os.open(os.devnull, os.O_RDONLY)
         rules = seccomp.Rules(
             traced=TRACED,
@@ -173,7 +174,10 @@ class Runner:
         """
         self._command(zygote.RUN)
         size = socket.CMSG_SPACE(_CREDENTIALS.size)
-        _, ancillary, _, _ = self._kept.hello.recvmsg(1, size)
+        try:
+            _, ancillary, _, _ = self._kept.hello.recvmsg(1, size)
+        except TimeoutError:
+            raise LabError(f"the root process did not begin: {self._kept.output.text()}") from None
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                 pid: int = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0]
@@ -230,6 +234,8 @@ class Runner:
         self._kept.output.close()
 
 
+_PATIENCE = 10.0
+"""Seconds that a forked root has to report: it takes milliseconds."""
 _CREDENTIALS = struct.Struct("=iII")
 
 

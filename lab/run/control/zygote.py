@@ -109,7 +109,7 @@ def _loop(assignment: Assignment, commands: socket.socket, hello: socket.socket)
             # The PIDs of every run are the same: the root is 2.
             Path("/proc/sys/kernel/ns_last_pid").write_text("1")
             if os.fork() == 0:
-                _become_root(assignment, commands, hello)
+                _become_root(assignment, hello)
             commands.sendall(b"+")
         elif command == REAP:
             with contextlib.suppress(ChildProcessError):
@@ -120,18 +120,15 @@ def _loop(assignment: Assignment, commands: socket.socket, hello: socket.socket)
             os._exit(0)  # the controller hung up
 
 
-def _become_root(
-    assignment: Assignment, commands: socket.socket, hello: socket.socket
-) -> NoReturn:
+def _become_root(assignment: Assignment, hello: socket.socket) -> NoReturn:
     gc.freeze()  # zeroes the counts: every run collects at the same moments
     random.seed(0)
 
-    def parting() -> None:
-        commands.close()
+    def ready() -> None:
         hello.sendall(b"+")
         hello.recv(1)  # traced from here on
         hello.close()
         seccomp.install(assignment.filter)
 
-    begin(assignment.program, assignment.letterbox, assignment.streams, parting)
+    begin(assignment.program, assignment.letterbox, assignment.streams, {hello.fileno()}, ready)
 
