@@ -18,6 +18,7 @@ def trace_of(
     limits: Limits,
     ending: Ending,
     trouble: str,
+    blocked: tuple[Blocked, ...],
     payload: Payload,
     output: str,
     left: list[Entry],
@@ -30,7 +31,7 @@ def trace_of(
         world.seconds,
         tuple(_process(process) for process in world.processes),
         tuple(_object(world, entry) for entry in left),
-        _blocked(world) if ending is Ending.STUCK else (),
+        blocked,
         None if isinstance(payload, Failure) else payload,
         payload if isinstance(payload, Failure) else None,
         output,
@@ -85,7 +86,8 @@ def _messages(entry: Entry) -> tuple[str, ...]:
         return (f"(unreadable: {refused.strerror})",) if entry.size else ()
 
 
-def _blocked(world: World) -> tuple[Blocked, ...]:
+def blocked_in(world: World) -> tuple[Blocked, ...]:
+    """Who waits for what, at the end of a run in which nobody can move."""
     return tuple(
         blocked for task in world.tasks if (blocked := _blocked_task(world, task)) is not None
     )

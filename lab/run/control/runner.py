@@ -19,7 +19,7 @@ from lab.run.control import zygote
 from lab.run.control.catalogue import TRACED
 from lab.run.control.machine import Machine, UnexpectedStopError
 from lab.run.control.program import break_everywhere, command_of, open_memory
-from lab.run.control.report import trace_of
+from lab.run.control.report import blocked_in, trace_of
 from lab.run.control.scheduler import Scheduler, first_task
 from lab.run.control.task import Where
 from lab.run.control.world import World
@@ -85,14 +85,18 @@ class Runner:
             kept.hello.sendall(b"+")
             root.running = True
             ending, trouble = self._scheduled(Scheduler(world, choose, max_steps=max_steps), root)
+            blocked = blocked_in(world) if ending is Ending.STUCK else ()
             self._end_all(world)
             self._command(zygote.REAP)
+            # A removed segment that this process has mapped would be found as left behind.
+            world.close()
             trace = trace_of(
                 world,
                 self._program,
                 self._limits,
                 ending,
                 trouble,
+                blocked,
                 kept.letterbox.collect(),
                 kept.output.text(),
                 self._left(),

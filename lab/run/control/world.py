@@ -297,6 +297,7 @@ class World:
             memory.close()
         for descriptor in self.pidfds.values():
             os.close(descriptor)
+        self.pidfds.clear()
 
 
 Model = Callable[[World, Task, str, Registers], Operation | None]
