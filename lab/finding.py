@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from lab.trace import Event
+
 
 class Kind(enum.StrEnum):
     """What can be wrong with a program made of processes."""
@@ -73,6 +75,13 @@ class Finding:
     """What to do about it, in one sentence."""
     details: tuple[str, ...] = ()
     """Further facts, one line each: lost messages, a wait-for cycle."""
+    key_steps: tuple[int, ...] = ()
+    """Of a controlled run: the numbers of the steps that conflict, in order; the last of them is
+    the one that does the damage."""
+    schedule: str = ""
+    """Of a controlled run: the token that `lab replay` takes to show it again."""
+    steps: tuple[Event, ...] = ()
+    """Of a controlled run: what happened, up to the end of the run or a bound."""
 
     @property
     def identity(self) -> tuple[Kind, str, str]:
@@ -115,6 +124,10 @@ class Result:
     isolation: str = ""
     """"namespaces" or "snapshots": how the runs were kept apart from the machine."""
     parameters: tuple[tuple[str, str], ...] = field(default=())
+    search: str = ""
+    """How schedules were chosen: "random, seed 0". "" for free runs."""
+    exhausted: bool = False
+    """Every interleaving in the scope of the search was run."""
 
     def __post_init__(self) -> None:
         if len(self.findings) != len(self.seen_in):

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.detect.naming import stable_name
 from lab.detect.stale_write import StaleWrite, stale_writes
 from lab.detect.wording import counted
 from lab.finding import Finding, Kind
@@ -75,7 +76,7 @@ def _seen(found: list[StaleWrite], short: str) -> Finding:
         others.append(f"and {counted(len(found) - _DETAILS, 'more such write')}")
     return Finding(
         Kind.LOST_UPDATE,
-        name,
+        stable_name(name),
         f"{told} {short}".rstrip(),
         processes=(late, other),
         advice=_ADVICE,
