@@ -110,6 +110,8 @@ class Blocked:
     """The call has a time limit, or a signal may come: it can go on by itself."""
     on: tuple[str, ...] = ()
     """Logical names of the only processes that could release it, where that is known."""
+    where: str = ""
+    """"file:line" of the program, where recorded."""
 
 
 class Action(enum.StrEnum):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.detect.holds import holds
 from lab.detect.naming import stable_name
 from lab.detect.standstill import Group, standstill
 from lab.detect.wording import labels, listed, sleep
@@ -38,10 +39,18 @@ def detect(trace: Trace) -> Iterator[Finding]:
 
 def _details(trace: Trace, knot: Group) -> Iterator[str]:
     members = {blocked.process for blocked in knot.causes}
+    held = holds(trace.events)
     for blocked in knot.causes:
         others = [name for name in blocked.on if name in members - {blocked.process}]
         only = f"only {listed(others)} could bring it" if others else "all others sleep"
         yield f"{sleep(trace, blocked)}; {only}"
+        wanted = {other.object for other in knot.causes if other.process != blocked.process}
+        yield from (
+            f"{hold.process} holds {hold.name} since step {hold.since.step}"
+            f"{f' ({hold.since.where})' if hold.since.where else ''}"
+            for hold in held
+            if hold.process == blocked.process and wanted & {hold.name, hold.object}
+        )
     for blocked in knot.followers:
         yield f"{sleep(trace, blocked)}: held up by this"
 

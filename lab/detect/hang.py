@@ -49,14 +49,20 @@ def detect(trace: Trace) -> Iterator[Finding]:
 def _stalled(trace: Trace, stall: Group, found: Standstill) -> Finding:
     first = stall.causes[0]
     names = [blocked.process for blocked in stall.causes]
+    wait = "wait" if len(names) > 1 else "waits"
     where = f"{first.call} on {first.object}" if first.object else first.call
     event = f" for {first.waits_for}" if first.waits_for else ""
+    if trace.mode == "controlled":
+        vain = "nobody is left who could bring it"
+    else:
+        vain = (
+            f"nothing came from {seconds(first.since)} until the run was stopped at "
+            f"{seconds(trace.seconds)}"
+        )
     return Finding(
         Kind.HANG,
         subject_of(first),
-        f"{labels(trace, names)} {'wait' if len(names) > 1 else 'waits'} in {where}{event}; "
-        f"nothing came from {seconds(first.since)} until the run was stopped at "
-        f"{seconds(trace.seconds)}.",
+        f"{labels(trace, names)} {wait} in {where}{event}; {vain}.",
         processes=stall.processes,
         advice=_BY_CALL.get(first.call, _OTHERWISE),
         details=tuple(_details(trace, stall, found)),

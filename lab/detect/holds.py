@@ -25,6 +25,11 @@ class Hold:
     since: Event
     """The step that acquired it."""
 
+    @property
+    def name(self) -> str:
+        """The object as its user knows it, and as a `Blocked` names it: without its type."""
+        return self.object.partition(":")[2] or self.object
+
 
 def holds(events: Sequence[Event]) -> tuple[Hold, ...]:
     """What is held at the end of the run, in the order in which it was acquired."""

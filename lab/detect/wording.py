@@ -26,7 +26,16 @@ def sleep(trace: Trace, blocked: Blocked) -> str:
     """Who sleeps, where, since when and for what."""
     where = f"{blocked.call} on {blocked.object}" if blocked.object else blocked.call
     event = f", waits for {blocked.waits_for}" if blocked.waits_for else ""
-    return f"{label(trace, blocked.process)}: in {where} since {seconds(blocked.since)}{event}"
+    return f"{label(trace, blocked.process)}: in {where} {_since(trace, blocked)}{event}"
+
+
+def _since(trace: Trace, blocked: Blocked) -> str:
+    """When it fell asleep. Under control that is after a step; a virtual time tells nothing."""
+    line = f" ({blocked.where})" if blocked.where else ""
+    if trace.mode != "controlled":
+        return f"since {seconds(blocked.since)}{line}"
+    own = [event.step for event in trace.events if event.process == blocked.process]
+    return f"since step {own[-1]}{line}" if own else f"since its start{line}"
 
 
 def listed(items: Sequence[str]) -> str:

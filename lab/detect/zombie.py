@@ -10,7 +10,7 @@ ends first, so that a parent moves on or sleeps proves nothing. What proves it:
 - the parent ended later and never waited; or
 - the run ended and it had not waited: by itself, in a deadlock or at the time limit; or
 - in a free run, it did wait, but only after longer than the scenario allows (`zombie_limit`).
-  Under control time is virtual, and a duration means nothing.
+  Under control time is virtual, and a duration means nothing: there the order of the steps tells.
 
 Not reported: multiprocessing's helpers and their children, which they reap by rules of their own;
 a process that was alive when the lab stopped the run; an exit that cannot be told to be earlier
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from lab.detect.wording import by_parent, counted, label, listed, seconds
 from lab.finding import Finding, Kind
-from lab.trace import Ending, Process, Trace
+from lab.trace import Action, Ending, Process, Trace
 
 _HAD_ITS_TIME = frozenset({Ending.COMPLETED, Ending.STUCK, Ending.TIMED_OUT})
 _ADVICE = (
@@ -38,9 +38,14 @@ _ADVICE = (
 @dataclass(frozen=True)
 class _Zombie:
     child: Process
-    since: float
+    when: str
+    """When it ended."""
     lasted: float
     until: str
+
+    def lasting(self, trace: Trace) -> str:
+        """For how long it was one; "" where no clock ran."""
+        return "" if trace.mode == "controlled" else seconds(self.lasted)
 
 
 def detect(trace: Trace) -> Iterator[Finding]:
@@ -59,7 +64,7 @@ def detect(trace: Trace) -> Iterator[Finding]:
             _summary(trace, parent, found),
             processes=(parent, *(child.name for child in children)),
             advice=_ADVICE.format(parent),
-            details=tuple(_detail(zombie) for zombie in found) if len(found) > 1 else (),
+            details=tuple(_detail(trace, zombie) for zombie in found) if len(found) > 1 else (),
         )
 
 
@@ -75,36 +80,47 @@ def _zombie(trace: Trace, child: Process) -> _Zombie | None:
         until = f"{parent.name} waited for it (allowed: {trace.zombie_limit:g} s)"
     elif parent.ended is not None:
         lasted = parent.ended - child.ended
-        proven = lasted > 0
+        # Under control no time need pass between two ends; but a child that outlives its parent
+        # is known there to be an orphan, and this one is none.
+        proven = lasted > 0 or trace.mode == "controlled"
         until = f"{parent.name} ended without having waited for it"
     else:
         lasted = trace.seconds - child.ended
-        proven = trace.ending in _HAD_ITS_TIME or lasted > trace.zombie_limit
+        proven = trace.ending in _HAD_ITS_TIME or (
+            trace.mode != "controlled" and lasted > trace.zombie_limit
+        )
         until = f"the run was {'over' if trace.ending is Ending.COMPLETED else 'stopped'}"
-    return _Zombie(child, child.ended, lasted, until) if proven else None
+    return _Zombie(child, _when(trace, child), lasted, until) if proven else None
+
+
+def _when(trace: Trace, child: Process) -> str:
+    for event in reversed(trace.events):
+        if event.action is Action.EXIT and event.object == child.name:
+            return f"step {event.step}"
+    return seconds(child.ended or 0.0)
 
 
 def _summary(trace: Trace, parent: str, found: list[_Zombie]) -> str:
     first = found[0]
+    lasting = max(found, key=lambda zombie: zombie.lasted).lasting(trace)
     if len(found) == 1:
         return (
             f"{label(trace, first.child.name)}, pid {first.child.pid}, ended at "
-            f"{seconds(first.since)} and was a zombie for {seconds(first.lasted)}, until "
-            f"{first.until}. "
+            f"{first.when} and was a zombie{lasting and f' for {lasting}'}, until {first.until}. "
             f"{label(trace, parent)}, its parent, should have reaped it."
         )
-    longest = max(zombie.lasted for zombie in found)
     return (
         f"{counted(len(found), 'child process')} of {label(trace, parent)} ended and became "
-        f"zombies, for up to {seconds(longest)}: {listed([z.child.name for z in found])}. "
+        f"zombies{lasting and f', for up to {lasting}'}: {listed([z.child.name for z in found])}. "
         "Their parent should have reaped them."
     )
 
 
-def _detail(zombie: _Zombie) -> str:
+def _detail(trace: Trace, zombie: _Zombie) -> str:
     child = zombie.child
     status = "" if child.status is None else f", status {child.status}"
+    lasting = zombie.lasting(trace)
     return (
-        f"{child.name} ({child.command}), pid {child.pid}{status}: zombie for "
-        f"{seconds(zombie.lasted)}, until {zombie.until}"
+        f"{child.name} ({child.command}), pid {child.pid}{status}: zombie from {zombie.when}"
+        f"{lasting and f' for {lasting}'}, until {zombie.until}"
     )

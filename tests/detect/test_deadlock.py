@@ -5,8 +5,9 @@ import pytest
 from lab.detect.deadlock import detect
 from lab.detect.hang import detect as hangs
 from lab.finding import Kind
-from lab.trace import Blocked, Ending, Trace
+from lab.trace import Action, Blocked, Ending, Trace
 from tests.detect.builders import asleep, child, run, stuck, waits_for_exit
+from tests.detect.events import in_order, step
 
 
 def _lock(process: str, path: str, holder: str) -> Blocked:
@@ -213,3 +214,37 @@ def test_only_when_all_are_known_to_sleep_for_good_two_objects_are_proof(
 
     assert not list(detect(trace))
     assert len(list(hangs(trace))) == 2
+
+
+# --- Under control, where it is known who holds what -----------------------------------------
+
+
+def test_each_lock_of_the_cycle_is_told_with_its_holder_and_the_step() -> None:
+    steps = in_order(
+        step("P1", Action.ACQUIRE, "posix-sem:/a", where="shop.py:9"),
+        step("P2", Action.ACQUIRE, "posix-sem:/b"),
+        step("P2", Action.ACQUIRE, "posix-sem:/unrelated"),
+    )
+    waits = {"call": "sem_wait", "waits_for": "a sem_post"}
+    cycle = stuck(
+        asleep("P1", object="/b", on=("P2",), where="shop.py:10", **waits),
+        asleep("P2", object="/a", on=("P1",), **waits),
+        processes=2,
+        mode="controlled",
+        events=steps,
+    )
+
+    (finding,) = detect(cycle)
+
+    assert finding.details == (
+        (
+            "P1 (worker 1): in sem_wait on /b since step 0 (shop.py:10), waits for a sem_post; only "
+            "P2 could bring it"
+        ),
+        "P1 holds /a since step 0 (shop.py:9)",
+        (
+            "P2 (worker 2): in sem_wait on /a since step 2, waits for a sem_post; only P1 could bring "
+            "it"
+        ),
+        "P2 holds /b since step 1",
+    )

@@ -192,3 +192,12 @@ def test_the_same_hang_of_another_run_has_the_same_identity() -> None:
     (other,) = detect(stuck(asleep("P0", object="/tmp/tmp_9xy8z7w/fifo", since=0.3), processes=0))
 
     assert one.identity == other.identity
+
+
+def test_under_control_no_clock_is_told_but_that_nobody_can_bring_it() -> None:
+    (finding,) = detect(stuck(asleep("P1"), processes=1, mode="controlled"))
+
+    assert finding.summary == (
+        "P1 (worker 1) waits in openat on /tmp/jobs.fifo for a writer to open it; nobody is left "
+        "who could bring it."
+    )

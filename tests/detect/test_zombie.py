@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from lab.detect.zombie import detect
 from lab.finding import Kind
-from lab.trace import Ending
+from lab.trace import Action, Ending, Process, Trace
 from tests.detect.builders import LIVING_ROOT, ROOT, child, run
+from tests.detect.events import in_order, step
 
 
 def test_an_exit_that_the_parent_never_waited_for_is_a_zombie_until_the_parent_ends() -> None:
@@ -121,3 +123,41 @@ def test_the_same_zombie_of_another_run_has_the_same_identity() -> None:
     (other,) = detect(run(child("P1", ended=0.9, pid=4712), child("P2", ended=1.0, pid=4713)))
 
     assert one.identity == other.identity
+
+
+# --- Under control, where the order of the steps tells and not the clock ---------------------
+
+EXITS = (step("P1", Action.EXIT, "P1"), step("P0", Action.EXIT, "P0"))
+AT_ONCE = dataclasses.replace(ROOT, ended=0.0)
+
+
+def test_a_child_that_ended_before_its_parent_at_the_same_virtual_moment_is_a_zombie() -> None:
+    (finding,) = detect(controlled_of(child(started=0.0, ended=0.0), root=AT_ONCE))
+
+    assert finding.summary == (
+        "P1 (worker 1), pid 101, ended at step 0 and was a zombie, until P0 ended without having "
+        "waited for it. P0 (python shop.py), its parent, should have reaped it."
+    )
+
+
+def test_one_that_was_reaped_however_late_is_none() -> None:
+    assert not list(detect(controlled_of(child(ended=0.0, reaped=99.0))))
+
+
+def test_of_several_each_is_told_by_its_step() -> None:
+    (finding,) = detect(controlled_of(child("P1", ended=0.0), child("P2", ended=0.0), root=AT_ONCE))
+
+    assert "became zombies: P1 and P2." in finding.summary
+    assert finding.details[0].endswith(
+        "zombie from step 0, until P0 ended without having waited for it"
+    )
+
+
+def test_a_parent_that_was_stopped_by_the_bound_of_steps_might_have_waited() -> None:
+    facts = {"ending": Ending.ENDLESS, "root": LIVING_ROOT, "seconds": 99.0}
+
+    assert not list(detect(controlled_of(child(ended=0.0), **facts)))
+
+
+def controlled_of(*children: Process, **facts: Any) -> Trace:
+    return run(*children, mode="controlled", events=in_order(*EXITS), **facts)
