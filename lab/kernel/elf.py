@@ -26,6 +26,7 @@ _SYMBOL = struct.Struct("<IBBHQQ")
 
 _ELF_64_LITTLE_ENDIAN = b"\x7fELF\x02\x01"
 _PT_LOAD, _PT_DYNAMIC = 1, 2
+_PF_X = 1
 _SHT_SYMTAB = 2
 _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ, _DT_GNU_HASH = 4, 5, 6, 10, 0x6FFFFEF5
 _SHN_UNDEF = 0
@@ -65,17 +66,18 @@ def load_bias(path: str, mapped_start: int, mapped_offset: int) -> int:
 
     Args:
         path: the file.
-        mapped_start: where its first mapping in /proc/PID/maps starts. A later one may not do: a
-            page of the file that ends one segment and begins the next is mapped for either.
-        mapped_offset: the offset in the file of that mapping.
+        mapped_start: where its code is mapped: a line of /proc/PID/maps with an x. Others may not
+            do, since a page of the file that two segments share is mapped for either.
+        mapped_offset: the offset in the file that is mapped there.
 
-    Raises ELFError, also if no segment holds that offset, and OSError.
+    Raises ELFError, also if no code is at that offset, and OSError.
     """
     for load in _loads(_identify(path)):
-        if load.offset // _PAGE * _PAGE <= mapped_offset < load.offset + load.size:
+        start = load.offset // _PAGE * _PAGE
+        if load.is_code and start <= mapped_offset < load.offset + load.size:
             return mapped_start - mapped_offset - (load.address - load.offset)
     raise ELFError(
-        f"{path}: no segment holds offset {mapped_offset:#x}, which is mapped at "
+        f"{path}: no code is at offset {mapped_offset:#x}, which is mapped at "
         f"{mapped_start:#x}. Was the file replaced since the program started? Start it again."
     )
 
@@ -153,6 +155,7 @@ class _Load(NamedTuple):
     offset: int
     size: int
     """Bytes of it in the file."""
+    is_code: bool
 
 
 class _Image:
@@ -171,14 +174,14 @@ class _Image:
         segments, self._sections, _, _, _, count, _, self._section_count = header[5:13]
         table = self.cut(segments, count * _SEGMENT.size, "program headers")
         loads, self._dynamic = [], None
-        for kind, _, offset, address, _, size, _, _ in _SEGMENT.iter_unpack(table):
+        for kind, flags, offset, address, _, size, _, _ in _SEGMENT.iter_unpack(table):
             if kind == _PT_LOAD:
-                loads.append(_Load(address, offset, size))
+                loads.append(_Load(address, offset, size, bool(flags & _PF_X)))
             elif kind == _PT_DYNAMIC:
                 self._dynamic = address, size
         if in_memory and loads:
             # What is read from memory lies at its address and not at its offset.
-            loads = [_Load(loads[0].address - loads[0].offset, 0, len(data))]
+            loads = [_Load(loads[0].address - loads[0].offset, 0, len(data), is_code=True)]
             self._sections = 0
         self.loads = tuple(loads)
 

@@ -47,27 +47,25 @@ class Rules:
 
     traced: frozenset[int]
     """Numbers of the calls that always stop."""
-    trampoline: range
-    """Addresses of the instructions that the tracer lends to a task: calls from there are the
-    tracer's own. The instruction pointer is behind the call when it is compared."""
-    window: int
-    """Where the window of shared memory begins: a multiple of 4 GiB, 64 GiB long."""
+    free_start: int
+    """Start of the code that the tracer lends to a task: calls from there are its own and pass. The
+    filter sees the address behind the call's instruction."""
+    free_end: int
+    window_high: int
+    """The high half of the first address in the window of shared memory, which is 64 GiB long."""
 
     def __post_init__(self) -> None:
-        first, last = self.trampoline[0] >> 32, self.trampoline[-1] >> 32
-        if first != last:
+        if self.free_start >> 32 != (self.free_end - 1) >> 32:
             raise ValueError(
-                f"the trampoline crosses a multiple of 4 GiB ({self.trampoline[0]:#x}): the "
-                "filter compares halves of an address. Put it elsewhere."
+                f"the code at {self.free_start:#x} crosses a multiple of 4 GiB, and the filter "
+                "compares halves of an address: map it elsewhere"
             )
-        if self.window % (1 << 32):
-            raise ValueError(f"the window begins at {self.window:#x}, not at a multiple of 4 GiB")
 
 
 def assemble(rules: Rules) -> bytes:
     """The filter, as an array of struct sock_filter.
 
-    In this order: stop what is not called in the 64-bit way; let the trampoline's calls pass; stop
+    In this order: stop what is not called in the 64-bit way; let the tracer's own calls pass; stop
     the traced calls, every futex call (private wakes too, for the waiters may be emulated), an
     mmap that shares or makes code, an fcntl that locks, and any call that has an argument in the
     window; let the rest pass.
@@ -80,7 +78,7 @@ def assemble(rules: Rules) -> bytes:
     pointers = allow
     for argument in range(6):
         test = code.branch(_AT_LEAST, WINDOW_HALVES, pointers, trace)
-        test = code.add(_SUBTRACT, rules.window >> 32, then=test)
+        test = code.add(_SUBTRACT, rules.window_high, then=test)
         pointers = code.add(_LOAD, _argument(argument) + _HIGH_HALF, then=test)
     lock = pointers
     for command in _LOCKS:
@@ -96,8 +94,8 @@ def assemble(rules: Rules) -> bytes:
     step = _by_number(code, _pieces(targets, pointers))
     number = code.add(_LOAD, _NUMBER, then=step)
 
-    low, high = rules.trampoline[0] & 0xFFFFFFFF, rules.trampoline[0] >> 32
-    step = code.branch(_AT_LEAST, len(rules.trampoline), number, allow)
+    low, high = rules.free_start & 0xFFFFFFFF, rules.free_start >> 32
+    step = code.branch(_AT_LEAST, rules.free_end - rules.free_start, number, allow)
     step = code.add(_SUBTRACT, low, then=step)
     step = code.add(_LOAD, _POINTER, then=step)
     step = code.branch(_EQUAL, high, step, number)

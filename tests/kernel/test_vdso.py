@@ -60,7 +60,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 free = results()
 traced = frozenset(NUMBERS[call] for call in ARGUMENTS)
-seccomp.install(seccomp.assemble(seccomp.Rules(traced, range(4096, 8192), 1 << 46)))
+seccomp.install(seccomp.assemble(seccomp.Rules(traced, 4096, 8192, 1 << 14)))
 refused = results()
 read, write = os.pipe()
 if os.fork() == 0:

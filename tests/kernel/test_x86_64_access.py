@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.kernel.x86_64_access import Access, access
@@ -269,6 +269,7 @@ _CODE = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(_CODE)
 def test_any_bytes_are_an_instruction_of_known_length_or_unknown(code: bytes) -> None:
     found = access(code)
