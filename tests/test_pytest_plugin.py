@@ -134,7 +134,7 @@ def test_a_family_is_refused_with_its_members(observe: Observe) -> None:
 
 
 def test_a_run_can_do_without_namespaces(observe: Observe) -> None:
-    seen = observe("signal.waitpid", runs=1, isolation="snapshots")
+    seen = observe("counter.posix_guarded", runs=1, isolation="snapshots", increments=1)
     seen.assert_clean()
     assert seen.result.isolation == "snapshots"
 
