@@ -195,6 +195,15 @@ def test_what_a_stopped_run_left_is_a_note() -> None:
     assert any("fifo /tmp/x" in note for note in result.notes)
 
 
+def test_what_a_run_left_by_itself_is_a_finding_and_no_note() -> None:
+    left = SharedObject(ObjectType.FIFO, "/tmp/x", left=True)
+
+    result = _conclude(dataclasses.replace(GOOD, objects=(left,)))
+
+    assert [finding.kind for finding in result.findings] == [Kind.LEAK]
+    assert result.notes == ()
+
+
 def test_output_is_that_of_the_first_run_that_failed() -> None:
     printed = [
         dataclasses.replace(trace, output=text)
@@ -202,6 +211,14 @@ def test_output_is_that_of_the_first_run_that_failed() -> None:
     ]
 
     assert _conclude(*printed).output == "ouch"
+
+
+def test_output_of_a_run_that_could_not_be_judged_serves_where_none_failed() -> None:
+    overrun = dataclasses.replace(OVERRUN, output="fork: again")
+    fine = dataclasses.replace(GOOD, output="fine")
+
+    assert _conclude(fine, overrun).output == "fork: again"
+    assert _conclude(fine).output == ""
 
 
 def test_a_long_output_keeps_its_end_and_says_what_was_cut() -> None:

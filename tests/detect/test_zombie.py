@@ -65,6 +65,12 @@ def test_a_run_that_the_lab_cut_short_proves_nothing_about_a_living_parent(endin
     assert list(detect(run(recent, ending=ending)))  # its parent had ended before the stop
 
 
+def test_in_a_stuck_run_even_a_fresh_exit_was_never_going_to_be_waited_for() -> None:
+    fresh = child(ended=1.9)
+
+    assert list(detect(run(fresh, root=LIVING_ROOT, ending=Ending.STUCK)))
+
+
 def test_a_process_alive_when_the_run_was_stopped_is_none() -> None:
     assert not list(detect(run(child(), root=LIVING_ROOT, ending=Ending.STUCK)))
 
