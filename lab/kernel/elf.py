@@ -25,12 +25,9 @@ _DYNAMIC = struct.Struct("<QQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
 
 _ELF_64_LITTLE_ENDIAN = b"\x7fELF\x02\x01"
-_PT_LOAD, _PT_DYNAMIC = 1, 2
-_PF_X = 1
-_SHT_SYMTAB = 2
+_PT_LOAD, _PT_DYNAMIC, _PF_X = 1, 2, 1
 _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ, _DT_GNU_HASH = 4, 5, 6, 10, 0x6FFFFEF5
-_SHN_UNDEF = 0
-_STT_FUNC = 2
+_SHT_SYMTAB, _SHN_UNDEF, _STT_FUNC = 2, 0, 2
 _ADDRESSES = (0, 1, _STT_FUNC)  # without a type, an object, a function; not TLS, not indirect
 
 
@@ -200,10 +197,7 @@ class _Image:
         for load in self.loads:
             if 0 <= address - load.address < load.size:
                 return address - load.address + load.offset
-        raise ELFError(
-            f"{self._name}: address {address:#x} is in no segment. Expected one that its own "
-            "dynamic segment or symbols point to: is the file damaged?"
-        )
+        raise ELFError(f"{self._name}: address {address:#x} is in no segment. Is it damaged?")
 
     def symbol_tables(self) -> Iterator[tuple[bytes, bytes]]:
         """The symbols and the names of each table that is there: dynamic, and not stripped."""
