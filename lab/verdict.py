@@ -6,6 +6,9 @@ would run it again until the bug does not show. What went wrong beside it become
 
 Without a finding, a single run that the lab could not judge makes the whole an `error`: the other
 runs found nothing, but nobody knows what this one would have shown.
+
+A series of runs keeps counts and the first telling of each finding, and does not grow with their
+number: a search makes thousands.
 """
 
 from __future__ import annotations
@@ -13,15 +16,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from lab.detect import findings
-from lab.detect.traffic import compare
-from lab.detect.wording import counted, listed
+from lab.detect.wording import counted
+from lab.essence import Essence, essence
 from lab.finding import Finding, Kind, Outcome, Result, Verdict
-from lab.trace import Ending, Messages, Tally, Trace
+from lab.trace import Trace
 
-_UNJUDGED = frozenset({Ending.OVERRUN, Ending.INTERRUPTED, Ending.BROKEN})
-_OUTPUT = 4000
-"""Characters of a program's output that are kept: its end, where errors are."""
+_TOLD = 5
+"""Runs that could not be judged of which each is told."""
 
 
 def conclude(
@@ -39,131 +40,158 @@ def conclude(
         seconds: how long all runs took.
         parameters: names and values with which it ran.
     """
-    found = [findings(trace) for trace in traces]
-    seen: Counter[tuple[Kind, str, str]] = Counter()
-    first: dict[tuple[Kind, str, str], Finding] = {}
-    for in_run in found:
-        for finding in in_run:
-            seen[finding.identity] += 1
-            first.setdefault(finding.identity, finding)
-    undecided = list(_undecided(traces))
-    if first:
-        verdict, reason = Verdict.FAILED, ""
-    elif undecided or not traces:
-        verdict, reason = Verdict.ERROR, "; ".join(undecided) or "no run was made"
-    elif not any(_tests_something(trace) for trace in traces):
-        verdict, reason = Verdict.VACUOUS, _NOTHING
-    else:
-        verdict, reason = Verdict.PASSED, _scope(traces)
-    return Result(
-        scenario=scenario,
-        mode=traces[0].mode if traces else "observed",
-        verdict=verdict,
-        runs=len(traces),
-        seconds=seconds,
-        findings=tuple(first.values()),
-        seen_in=tuple(seen[identity] for identity in first),
-        reason=reason,
-        notes=tuple(dict.fromkeys(_notes(traces, undecided if first else []))),
-        outcomes=_outcomes(traces, found),
-        output=_output(traces, found),
-        isolation=", ".join(dict.fromkeys(t.isolation for t in traces if t.isolation)),
-        parameters=parameters,
-    )
+    series = Series()
+    for trace in traces:
+        series.add(essence(trace))
+    return series.conclude(scenario=scenario, seconds=seconds, parameters=parameters)
 
 
-def _undecided(traces: Sequence[Trace]) -> Iterator[str]:
-    for number, trace in enumerate(traces, start=1):
-        if trace.ending not in _UNJUDGED:
-            continue
-        match trace.ending:
-            case Ending.OVERRUN:
-                why = (
-                    f"had more than {trace.process_limit} processes at once and was ended; bound "
-                    "the forking, or allow more processes"
-                )
-            case Ending.INTERRUPTED:
-                why = "was interrupted; run it again to know"
-            case _:
-                why = f"could not be judged: {trace.trouble or 'the sandbox failed'}"
-        yield f"run {number} of {len(traces)} {why}"
+class Series:
+    """What all runs of one program so far have shown."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self._first: dict[tuple[Kind, str, str], Finding] = {}
+        self._counts: Counter[tuple[Kind, str, str]] = Counter()
+        self._undecided: list[tuple[int, str]] = []
+        self._undecided_runs = 0
+        self._rows: Counter[tuple[str, bool]] = Counter()
+        self._notes: dict[str, None] = {}
+        self._isolations: dict[str, None] = {}
+        self._mode = "observed"
+        self._tests_something = self._shares_objects = self._has_result = False
+        self._output: tuple[bool, str] | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether anything was wrong with any run."""
+        return bool(self._first)
+
+    def add(self, run: Essence) -> None:
+        """Count one more run.
+
+        A finding is told as the first run that showed it tells it; unless a later one brings
+        its schedule, which a search attaches to the simplest that it has met.
+        """
+        if not self.runs:
+            self._mode = run.mode
+        self.runs += 1
+        for finding in run.findings:
+            self._counts[finding.identity] += 1
+            if finding.schedule or finding.identity not in self._first:
+                self._first[finding.identity] = finding
+        if run.undecided:
+            self._undecided_runs += 1
+            if len(self._undecided) < _TOLD:
+                self._undecided.append((self.runs, run.undecided))
+        else:
+            self._rows[run.outcome] += 1
+        self._has_result |= run.has_result
+        self._tests_something |= run.tests_something
+        self._shares_objects |= run.shares_objects
+        self._notes |= dict.fromkeys(run.notes)
+        if run.isolation:
+            self._isolations[run.isolation] = None
+        failed = bool(run.findings)
+        if (failed or not run.completed) and (self._output is None or failed > self._output[0]):
+            self._output = (failed, run.output)
+
+    def conclude(
+        self,
+        *,
+        scenario: str,
+        seconds: float,
+        parameters: tuple[tuple[str, str], ...] = (),
+        search: str = "",
+        exhausted: bool = False,
+    ) -> Result:
+        """The answer.
+
+        Args:
+            scenario: the scenario's id, or the command line.
+            seconds: how long all runs took.
+            parameters: names and values with which it ran.
+            search: how the schedules of controlled runs were chosen.
+            exhausted: there is no other schedule in the scope of that search.
+        """
+        undecided = list(self._tell_undecided())
+        verdict, reason = self._verdict(undecided, search, exhausted=exhausted)
+        notes = dict.fromkeys(undecided if self._first else []) | self._notes
+        if verdict in (Verdict.PASSED, Verdict.PROVED) and not self._shares_objects:
+            notes[_ONLY_LIVES] = None
+        return Result(
+            scenario=scenario,
+            mode=self._mode,
+            verdict=verdict,
+            runs=self.runs,
+            seconds=seconds,
+            findings=tuple(self._first.values()),
+            seen_in=tuple(self._counts[identity] for identity in self._first),
+            reason=reason,
+            notes=tuple(notes),
+            outcomes=self._outcomes(),
+            output=self._output[1] if self._output else "",
+            isolation=", ".join(self._isolations),
+            parameters=parameters,
+            search=search,
+            exhausted=exhausted,
+        )
+
+    def _verdict(
+        self, undecided: Sequence[str], search: str, *, exhausted: bool
+    ) -> tuple[Verdict, str]:
+        if self._first:
+            return Verdict.FAILED, ""
+        if undecided or not self.runs:
+            return Verdict.ERROR, "; ".join(undecided) or "no run was made"
+        if not self._tests_something:
+            return Verdict.VACUOUS, _NOTHING_TO_CONTROL if search else _NOTHING
+        if exhausted:
+            return Verdict.PROVED, _proof(self.runs, search)
+        return Verdict.PASSED, _scope(self.runs, self._mode)
+
+    def _tell_undecided(self) -> Iterator[str]:
+        for number, why in self._undecided:
+            yield f"run {number} of {self.runs} {why}"
+        if more := self._undecided_runs - len(self._undecided):
+            yield f"{more} other runs could not be judged either"
+
+    def _outcomes(self) -> tuple[Outcome, ...]:
+        """The table of results, the most frequent first; none if no body returned anything.
+
+        A run that gave no result is a row too, for it must not vanish from the shares; a run
+        that could not be judged is none, for it is neither allowed nor forbidden.
+        """
+        if not self._has_result:
+            return ()
+        rows = sorted(self._rows.items(), key=lambda row: (-row[1], row[0]))
+        return tuple(Outcome(result, runs, allowed) for (result, allowed), runs in rows)
 
 
 _NOTHING = (
     "nothing was tested: there was one process and no shared object; let the body start processes "
     "or use an IPC object, or let it return a Tally or Messages"
 )
+_NOTHING_TO_CONTROL = (
+    "nothing was tested: no two processes touched the same memory, file, queue, lock or process, "
+    "so every order of their steps is the same; memory is shared only if it is mapped so (a "
+    "variable, a list or a dict is copied by fork)"
+)
+_ONLY_LIVES = (
+    "the processes shared nothing but their exits and signals: no memory, file, queue or lock was "
+    "touched by two of them"
+)
 
 
-def _tests_something(trace: Trace) -> bool:
-    helpers = sum(process.helper for process in trace.processes)
-    started = max(trace.processes_started, len(trace.processes)) - helpers
-    return started > 1 or bool(trace.objects) or trace.tally is not None
-
-
-def _scope(traces: Sequence[Trace]) -> str:
+def _scope(runs: int, mode: str) -> str:
     """What a pass is worth, said with it, so that nobody takes it for a proof."""
-    way = "controlled" if traces[0].mode == "controlled" else "free"
-    each = "it" if len(traces) == 1 else "each"
+    way = "controlled" if mode == "controlled" else "free"
+    each = "it" if runs == 1 else "each"
     return (
-        f"no finding in {counted(len(traces), f'{way} run')}; {each} saw one interleaving, so "
+        f"no finding in {counted(runs, f'{way} run')}; {each} saw one interleaving, so "
         "this proves nothing about the others"
     )
 
 
-def _notes(traces: Sequence[Trace], undecided: Sequence[str]) -> Iterator[str]:
-    yield from undecided
-    for trace in traces:
-        yield from trace.notes
-        if trace.ending in (Ending.COMPLETED, Ending.BROKEN):
-            continue
-        left = [f"{thing.type} {thing.name}" for thing in trace.objects if thing.left]
-        if left:
-            yield (
-                f"not counted as leaked, since the run was stopped before it could clean up: "
-                f"{listed(left)}"
-            )
-
-
-def _outcomes(traces: Sequence[Trace], found: Sequence[tuple[Finding, ...]]) -> tuple[Outcome, ...]:
-    """The table of results, the most frequent first; none if no body returned anything.
-
-    A run that gave no result is a row too, for it must not vanish from the shares; a run that
-    could not be judged is none, for it is neither allowed nor forbidden.
-    """
-    if all(trace.tally is None for trace in traces):
-        return ()
-    rows = Counter(
-        _outcome(trace, in_run)
-        for trace, in_run in zip(traces, found, strict=True)
-        if trace.ending not in _UNJUDGED
-    )
-    return tuple(
-        Outcome(result, runs, allowed)
-        for (result, allowed), runs in sorted(rows.items(), key=lambda row: (-row[1], row[0]))
-    )
-
-
-def _outcome(trace: Trace, in_run: tuple[Finding, ...]) -> tuple[str, bool]:
-    match trace.tally:
-        case Tally(expected, actual, what):
-            return f"{actual} of {expected} {what}", actual == expected
-        case Messages(sent) as messages:
-            traffic = compare(messages)
-            faults = {"lost": traffic.lost, "torn": traffic.torn, "never sent": traffic.extra}
-            named = [f"{len(items)} {fault}" for fault, items in faults.items() if items]
-            return ", ".join([counted(len(sent), "message"), *named]), not named
-        case None:
-            why = trace.failure.type if trace.failure else trace.ending
-            return f"no result: {why}", not in_run
-
-
-def _output(traces: Sequence[Trace], found: Sequence[tuple[Finding, ...]]) -> str:
-    """What the first run that failed printed; if none did, the first that could not be judged."""
-    failed = [trace for trace, in_run in zip(traces, found, strict=True) if in_run]
-    stopped = [trace for trace in traces if trace.ending is not Ending.COMPLETED]
-    output = next((trace.output for trace in failed or stopped), "")
-    if len(output) <= _OUTPUT:
-        return output
-    cut = len(output) - _OUTPUT
-    return f"[{cut} of {len(output)} characters are cut here]\n{output[cut:]}"
+def _proof(runs: int, search: str) -> str:
+    return f"no finding in {counted(runs, 'controlled run')}, and there is no other ({search})"

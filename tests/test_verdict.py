@@ -9,9 +9,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lab.detect import findings
+from lab.essence import essence
 from lab.finding import Kind, Outcome, Result, Verdict
-from lab.trace import Ending, Failure, Messages, ObjectType, Process, SharedObject, Tally, Trace
-from lab.verdict import conclude
+from lab.trace import (
+    Action,
+    Ending,
+    Event,
+    Failure,
+    Messages,
+    ObjectType,
+    Process,
+    SharedObject,
+    Tally,
+    Trace,
+)
+from lab.verdict import Series, conclude
+from tests.detect.events import controlled, read, step, write
 
 ROOT = Process("P0", 100, "", "python shop.py", started=0.0, ended=2.0, reaped=2.0, status=0)
 CHILD = Process("P1", 101, "P0", "worker", started=0.1, ended=1.0, reaped=1.0, status=0)
@@ -270,3 +283,115 @@ def test_a_finding_and_only_a_finding_means_failed(traces: list[Trace]) -> None:
 def test_a_pass_means_that_every_run_could_be_judged(traces: list[Trace]) -> None:
     if _conclude(*traces).verdict is Verdict.PASSED:
         assert {trace.ending for trace in traces} == {Ending.COMPLETED}
+
+
+# --- Runs under control --------------------------------------------------------------------
+
+SHARED = controlled(read("P1", 0), write("P2", 0, 1))
+ENDS = controlled(step("P1", Action.EXIT, "P1"), step("P0", Action.WAIT, "P1"))
+APART = controlled(write("P1", 0, 1), write("P2", 0, 1, object="another"))
+LOST_BY_STEPS = controlled(read("P1", 4), write("P2", 4, 5), write("P1", 5, 5))
+
+
+def _search(*traces: Trace, exhausted: bool = False) -> Result:
+    series = Series()
+    for trace in traces:
+        series.add(essence(trace))
+    return series.conclude(
+        scenario="shop.open", seconds=1.5, search="random, seed 0", exhausted=exhausted
+    )
+
+
+def test_an_object_that_two_share_in_one_run_makes_it_a_test() -> None:
+    result = _search(APART, SHARED)
+
+    assert (result.verdict, result.notes) == (Verdict.PASSED, ())
+    assert result.search == "random, seed 0"
+
+
+def test_processes_that_share_nothing_are_vacuous_however_many_they_are() -> None:
+    result = _search(APART, dataclasses.replace(APART, tally=Tally(1, 1)))
+
+    assert result.verdict is Verdict.VACUOUS
+    assert "a variable, a list or a dict is copied by fork" in result.reason
+
+
+def test_where_only_ends_are_shared_a_pass_says_so() -> None:
+    result = _search(ENDS)
+
+    assert result.verdict is Verdict.PASSED
+    (note,) = result.notes
+    assert note.startswith("the processes shared nothing but their exits and signals")
+
+
+def test_a_search_that_has_seen_everything_and_found_nothing_is_a_proof() -> None:
+    result = _search(SHARED, exhausted=True)
+
+    assert (result.verdict, result.exhausted) == (Verdict.PROVED, True)
+    assert result.reason == (
+        "no finding in 1 controlled run, and there is no other (random, seed 0)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("traces", "verdict"),
+    [
+        ([SHARED, LOST_BY_STEPS], Verdict.FAILED),
+        ([APART], Verdict.VACUOUS),
+        ([SHARED, dataclasses.replace(SHARED, ending=Ending.ENDLESS)], Verdict.ERROR),
+        ([], Verdict.ERROR),
+    ],
+)
+def test_to_have_seen_everything_outranks_nothing(traces: list[Trace], verdict: Verdict) -> None:
+    assert _search(*traces, exhausted=True).verdict is verdict
+
+
+def test_a_run_of_too_many_steps_names_who_spins_and_where() -> None:
+    spinning = dataclasses.replace(read("P2", 0), where="wait.py:7")
+    endless = controlled(write("P1", 0, 0), *[spinning] * 40, ending=Ending.ENDLESS)
+
+    result = _search(SHARED, endless)
+
+    assert result.verdict is Verdict.ERROR
+    assert result.reason == (
+        "run 2 of 2 was ended after 41 steps: P2 took 40 of the last 41 steps, again and again "
+        "read posix-shm:/n -> 0 (wait.py:7); let it wait in a call that blocks, or allow more "
+        "with --max-steps"
+    )
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        ([read("P1", 0)], "in which it took 1 step: P1 took the last and computes since"),
+        ([], "in which it took 0 steps: P0 computes and has not come to its first"),
+    ],
+)
+def test_a_run_that_took_too_long_is_undecided_for_the_lab_itself_is_slow(
+    events: list[Event], words: str
+) -> None:
+    late = controlled(*events, ending=Ending.TIMED_OUT, root=LATE.root)
+    result = _search(SHARED, late)
+
+    assert result.verdict is Verdict.ERROR
+    assert "run 2 of 2 was ended after 10 s" in result.reason
+    assert words in result.reason
+
+
+def test_of_thousands_of_undecided_runs_a_few_are_told_and_the_rest_counted() -> None:
+    result = _search(*[dataclasses.replace(SHARED, ending=Ending.BROKEN, trouble="no")] * 1000)
+
+    assert "run 5 of 1000 could not be judged: no" in result.reason
+    assert result.reason.endswith("; 995 other runs could not be judged either")
+
+
+def test_a_telling_with_a_schedule_replaces_one_before_it() -> None:
+    series = Series()
+    for schedule in ("long", "", "short", ""):
+        run = essence(LOST_BY_STEPS)
+        told = tuple(dataclasses.replace(each, schedule=schedule) for each in run.findings)
+        series.add(dataclasses.replace(run, findings=told))
+    result = series.conclude(scenario="shop.open", seconds=1.5)
+
+    assert result.findings[0].schedule == "short"
+    assert result.seen_in == (4,)

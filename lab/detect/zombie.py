@@ -8,7 +8,8 @@ Every child is a zombie for a moment, and in `for p in children: waitpid(p)` the
 ends first, so that a parent moves on or sleeps proves nothing. What proves it:
 
 - the parent ended later and never waited; or
-- the run ended and it had not waited: by itself, in a deadlock or at the time limit; or
+- the run ended and it had not waited: by itself, in a deadlock or, in a free run, at the time
+  limit; or
 - in a free run, it did wait, but only after longer than the scenario allows (`zombie_limit`).
   Under control time is virtual, and a duration means nothing: there the order of the steps tells.
 
@@ -86,9 +87,10 @@ def _zombie(trace: Trace, child: Process) -> _Zombie | None:
         until = f"{parent.name} ended without having waited for it"
     else:
         lasted = trace.seconds - child.ended
-        proven = trace.ending in _HAD_ITS_TIME or (
-            trace.mode != "controlled" and lasted > trace.zombie_limit
-        )
+        if trace.mode == "controlled":
+            proven = trace.ending in (Ending.COMPLETED, Ending.STUCK)
+        else:
+            proven = trace.ending in _HAD_ITS_TIME or lasted > trace.zombie_limit
         until = f"the run was {'over' if trace.ending is Ending.COMPLETED else 'stopped'}"
     return _Zombie(child, _when(trace, child), lasted, until) if proven else None
 

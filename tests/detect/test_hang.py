@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from lab.detect.hang import detect
-from lab.finding import Kind
+from lab.finding import Finding, Kind
 from lab.trace import Ending
 from tests.detect.builders import LIVING_ROOT, asleep, child, run, stuck, waits_for_exit
 
@@ -201,3 +204,12 @@ def test_under_control_no_clock_is_told_but_that_nobody_can_bring_it() -> None:
         "P1 (worker 1) waits in openat on /tmp/jobs.fifo for a writer to open it; nobody is left "
         "who could bring it."
     )
+
+
+def test_under_control_being_late_proves_nothing() -> None:
+    assert not list(hangs_of(ending=Ending.TIMED_OUT, mode="controlled"))
+    assert list(hangs_of(ending=Ending.TIMED_OUT))
+
+
+def hangs_of(**facts: Any) -> Iterator[Finding]:
+    return detect(run(child("P1"), root=LIVING_ROOT, **facts))

@@ -159,10 +159,17 @@ def test_of_several_each_is_told_by_its_step() -> None:
     )
 
 
-def test_a_parent_that_was_stopped_by_the_bound_of_steps_might_have_waited() -> None:
-    facts = {"ending": Ending.ENDLESS, "root": LIVING_ROOT, "seconds": 99.0}
+@pytest.mark.parametrize("ending", [Ending.ENDLESS, Ending.TIMED_OUT])
+def test_a_parent_that_was_stopped_while_it_moved_might_have_waited(ending: Ending) -> None:
+    facts = {"ending": ending, "root": LIVING_ROOT, "seconds": 99.0}
 
     assert not list(detect(controlled_of(child(ended=0.0), **facts)))
+
+
+def test_a_parent_that_is_stuck_will_never_wait() -> None:
+    facts = {"ending": Ending.STUCK, "root": LIVING_ROOT}
+
+    assert list(detect(controlled_of(child(ended=0.0), **facts)))
 
 
 def controlled_of(*children: Process, **facts: Any) -> Trace:
