@@ -35,6 +35,7 @@ def at_fault(world: World, task: Task, address: int) -> Operation | None:
         return None
     regs = ptrace.registers(task.tid)
     kind = access(task.space.read(regs.rip, 15)) or _UNKNOWN
+    kind = kind.at(address, rsi=regs.rsi, rdi=regs.rdi, rsp=regs.rsp)
     if kind.reads and kind.writes and not kind.atomic:
         return _ReadHalf(region, address, kind, regs)
     return MemoryAccess(region, address, kind, regs)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from lab.run.control.program import break_everywhere, command_of, open_memory
 from lab.run.control.report import blocked_in, trace_of
 from lab.run.control.scheduler import Scheduler, first_task
 from lab.run.control.task import Where
-from lab.run.control.world import World
+from lab.run.control.world import World, leaders_last
 from lab.run.letterbox import Letterbox
 from lab.run.limits import LabError, Limits
 from lab.run.output import Output
@@ -76,7 +77,7 @@ class Runner:
         kept.output.empty()
         host = self._fork_root()
         machine = Machine()
-        world = World(machine, self._places())
+        world = World(machine, self._places(), _INSTALLED)
         try:
             self._seize(host)
             root = first_task(world, host, Space(open_memory(host)))
@@ -204,7 +205,7 @@ class Runner:
         for task in list(world.alive):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(task.process.host, signal.SIGKILL)
-        for task in list(world.alive):
+        for task in leaders_last(world.alive):
             while task.where is not Where.GONE:
                 try:
                     _, status = os.waitpid(task.tid, ptrace.WALL)
@@ -238,6 +239,14 @@ class Runner:
         self._kept.output.close()
 
 
+_INSTALLED = tuple(
+    dict.fromkeys(
+        path
+        for path in (sys.prefix, sys.base_prefix, *(entry for entry in sys.path if entry))
+        if path != "/usr"
+    )
+)
+"""An interpreter's files, and where it looks for modules: read by every process at its start."""
 _PATIENCE = 10.0
 """Seconds that a forked root has to report: it takes milliseconds."""
 _CREDENTIALS = struct.Struct("=iII")

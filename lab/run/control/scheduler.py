@@ -16,6 +16,7 @@ from lab.kernel.ptrace import Stop, StopKind
 from lab.kernel.window import Space
 from lab.kernel.x86_64 import NAMES
 from lab.run.control.access import at_fault
+from lab.run.control.calls.processes import Exit
 from lab.run.control.calls.futex import FutexSleep, words_changed_by_exit
 from lab.run.control.calls.signals import deliverable
 from lab.run.control.catalogue import MODELS
@@ -23,7 +24,7 @@ from lab.run.control.machine import Machine, TaskGoneError, UnexpectedStopError,
 from lab.run.control.program import became_another_program, child_of, pid_inside
 from lab.run.control.semaphore import SemaphoreCall, at_breakpoint, prepare_deadline
 from lab.run.control.task import Effect, Operation, Process, Task, Where
-from lab.run.control.world import World
+from lab.run.control.world import World, leaders_last
 from lab.search.strategy import Pending, Point
 from lab.trace import Action, Ending
 
@@ -107,7 +108,7 @@ class Scheduler:
         if operation is None:
             raise UnexpectedStopError(f"{task.name} has no operation")
         interrupted = not operation.ready()
-        if not interrupted and task.check_signals:
+        if not interrupted and task.check_signals and not operation.takes_signals:
             task.check_signals = False
             if deliverable(task) and self._take_signals_first(task):
                 return
@@ -124,8 +125,16 @@ class Scheduler:
             self.world.record(task, operation, effect)
             task.spins = 0
             self._last = task.name
-        if task.operation is None and task.where is Where.READY:
+        if isinstance(operation, Exit) and operation.whole and len(task.process.tasks) > 1:
+            self._end_threads(task)
+        elif task.operation is None and task.where is Where.READY:
             self.advance(task)
+
+    def _end_threads(self, task: Task) -> None:
+        """exit_group in a process with several threads: each of them ends."""
+        self.machine.resume(task)
+        for thread in leaders_last(task.process.tasks):
+            self._killed(thread)
 
     def _take_signals_first(self, task: Task) -> bool:
         """Let pending signals reach a task before its operation; it comes back to it after."""
@@ -211,18 +220,25 @@ class Scheduler:
         """Look at tasks that the last step may have woken: asleep in a call, held after vfork,
         stopped, or killed. A wake-up takes place inside the waker's own call, so a task that
         still sleeps now was not woken."""
-        for task in list(self.world.alive):
+        for task in leaders_last(self.world.alive):
             if task.where is Where.READY:
                 if task.check_signals and state(task.tid) not in "tT":
                     self._killed(task)
                 continue
-            while task.where is not Where.GONE and task.running and not self.machine.sleeps(task):
-                if task.where is Where.GROUP_STOPPED and state(task.tid) in "tT":
-                    break
-                stop = self.machine.wait_or_sleep(task)
+            while task.where is not Where.GONE and task.running:
+                stop = self._roused(task)
                 if stop is None:
                     break
                 self._woken(task, stop)
+
+    def _roused(self, task: Task) -> Stop | None:
+        """The stop of a task that was asleep or held, if it was roused."""
+        if task.where is Where.GROUP_STOPPED:
+            # It stands still in its stop; a signal that ends it makes the task stop anew.
+            return self.machine.try_wait(task) or (
+                None if state(task.tid) in "tT" else self.machine.wait(task)
+            )
+        return None if self.machine.sleeps(task) else self.machine.wait_or_sleep(task)
 
     def _woken(self, task: Task, stop: Stop) -> None:
         entered, task.entered = task.entered, None

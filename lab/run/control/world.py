@@ -61,6 +61,8 @@ class World:
     machine: Machine
     places: tuple[str, ...]
     """Directories whose files count as shared: temporary ones, and the working directory."""
+    unshared: tuple[str, ...] = ()
+    """Directories below them whose files do not: an installation, which nobody changes."""
     clock: int = 0
     """Virtual nanoseconds since the run began."""
     tasks: list[Task] = field(default_factory=list)
@@ -192,7 +194,9 @@ class World:
             if name.startswith("sem."):
                 return f"posix-sem:/{name[4:]}"
             return f"posix-shm:/{name}"
-        if path.endswith((".py", ".pyc", ".so", "__pycache__", "pyvenv.cfg")):
+        if path.endswith((".py", ".pyc", ".so")) or path in self.unshared:
+            return ""
+        if any(path.startswith(place + "/") for place in self.unshared):
             return ""
         if any(path.startswith(place + "/") for place in self.places):
             return f"file:{path}"
@@ -303,6 +307,12 @@ class World:
 Model = Callable[[World, Task, str, Registers], Operation | None]
 """What a system call means: given the stop before it, the visible operation; or None, where it
 touches nothing shared and goes on, or has been answered on the spot."""
+
+
+def leaders_last(tasks: Iterable[Task]) -> list[Task]:
+    """In an order in which their ends can be waited for: the kernel keeps the end of a process's
+    first thread back until all others are gone."""
+    return sorted(tasks, key=lambda task: task.tid == task.process.host)
 
 
 def spaces_of(tasks: Iterable[Task]) -> list[tuple[Space, Task]]:

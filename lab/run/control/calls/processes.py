@@ -53,7 +53,8 @@ class Exit(CallOperation):
     def __init__(self, name: str, regs: Registers, process: str) -> None:
         super().__init__(name, regs)
         self.object = process
-        self.is_choice = name == "exit_group"
+        self.whole = name == "exit_group"
+        self.is_choice = self.whole
 
     def perform(self, task: Task) -> Effect:
         """Let it go on; the end comes as the task goes on."""

@@ -62,6 +62,7 @@ class Paused(CallOperation):
     """The second half: waiting for a signal."""
 
     action = Action.WAIT
+    takes_signals = True
     waits_for = "a signal"
 
     def __init__(self, world: World, task: Task, entered: Pause) -> None:
@@ -136,6 +137,27 @@ def _send_to_descriptor(world: World, task: Task, name: str, regs: Registers) ->
     return Send(world, name, regs, "processes", regs.rsi & 0xFFFFFFFF)
 
 
+class Disposition(CallOperation):
+    """Setting a handler or a mask: from here on a signal means something else."""
+
+    action = Action.WRITE
+
+    def __init__(self, task: Task, name: str, regs: Registers) -> None:
+        super().__init__(name, regs)
+        self.object = task.process.name
+
+    def perform(self, task: Task) -> Effect:
+        """Make the call; what it lets through arrives before the next operation."""
+        result = task.machine.run_to_end_of_call(task)
+        task.check_signals = True
+        return Effect(result=result)
+
+
+def _disposition(_world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    asks_only = not regs.rsi
+    return None if asks_only else Disposition(task, name, regs)
+
+
 def _pause(world: World, task: Task, name: str, regs: Registers) -> Operation:
     return Pause(world, task, name, regs)
 
@@ -177,6 +199,8 @@ def _signed(value: int) -> int:
 TABLE: dict[str, Model] = {
     **dict.fromkeys(("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"), _kill),
     "pidfd_send_signal": _send_to_descriptor,
+    "rt_sigaction": _disposition,
+    "rt_sigprocmask": _disposition,
     "pause": _pause,
     "rt_sigsuspend": _pause,
     "rt_sigtimedwait": _wait,
