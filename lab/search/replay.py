@@ -46,7 +46,7 @@ class Replay:
 
     Args:
         schedule: where to leave the default order.
-        recorded: what was chosen at each step when the schedule was recorded, as far as that is
+        recorded: what was chosen, in order, when the schedule was recorded, as far as that is
             known. With it the first other operation is noticed; without it only a step at which
             the schedule names a task that cannot move.
     """
@@ -54,6 +54,7 @@ class Replay:
     def __init__(self, schedule: Schedule, recorded: Sequence[Pending | Action] = ()) -> None:
         self._deviations = dict(schedule.deviations)
         self._recorded = recorded
+        self._compared = 0
         self._chosen: tuple[int, Pending] | None = None
         self._begun = False
 
@@ -77,14 +78,9 @@ class Replay:
 
         Raises Diverged.
         """
-        steps, recorded = len(trace.events), len(self._recorded)
-        self._check(steps)
-        if self._recorded and steps != recorded:
-            raise Diverged(
-                min(steps, recorded),
-                _named(self._recorded[steps]) if steps < recorded else _END,
-                _told(trace.events[recorded]) if recorded < steps else _END,
-            )
+        self._check(len(trace.events))
+        if self._compared < len(self._recorded):
+            raise Diverged(len(trace.events), _named(self._recorded[self._compared]), _END)
 
     def _followed(self, point: Point) -> int:
         process = self._deviations.get(point.step)
@@ -93,8 +89,10 @@ class Replay:
         for index, pending in enumerate(point.enabled):
             if pending.process == process:
                 return index
+        known = self._recorded[self._compared : self._compared + 1]
+        recorded = f"a step of {process}{', ' if known else ''}{''.join(map(_named, known))}"
         choice = " or ".join(operation(pending) for pending in point.enabled)
-        raise Diverged(point.step, f"a step of {process}", f"a choice of {choice}")
+        raise Diverged(point.step, recorded, f"a choice of {choice}")
 
     def _check(self, step: int) -> None:
         """Hold the last choice against the recorded one, once it is known to have been a step.
@@ -102,12 +100,16 @@ class Replay:
         A task that turns out to be blocked is chosen and taken back, so a choice is a step only
         when the next point has a later one.
         """
-        if self._chosen is None or self._chosen[0] >= step:
+        if self._chosen is None or self._chosen[0] >= step or not self._recorded:
             return
         before, found = self._chosen
         self._chosen = None
-        if before < len(self._recorded) and not _same(self._recorded[before], found):
-            raise Diverged(before, _named(self._recorded[before]), operation(found))
+        if self._compared == len(self._recorded):
+            raise Diverged(before, _END, operation(found))
+        recorded = self._recorded[self._compared]
+        self._compared += 1
+        if recorded != (found.action if isinstance(recorded, Action) else found):
+            raise Diverged(before, _named(recorded), operation(found))
 
 
 def compare(recorded: Sequence[Event], found: Sequence[Event]) -> None:
@@ -142,10 +144,6 @@ def sameness(event: Event) -> tuple[object, ...]:
 
 def _told(event: Event | None) -> str:
     return f"{event.process} {happening(event)}" if event is not None else _END
-
-
-def _same(recorded: Pending | Action, found: Pending) -> bool:
-    return recorded == (found.action if isinstance(recorded, Action) else found)
 
 
 def _named(recorded: Pending | Action) -> str:

@@ -93,7 +93,9 @@ class Recorder:
             sum(preempted for _, preempted in self._deviations.values()),
         )
 
-    @property
-    def operations(self) -> tuple[Pending, ...]:
-        """The operation chosen at each step, in order."""
-        return tuple(self._operations.values())
+    def operations(self, steps: int) -> tuple[Pending, ...]:
+        """What was chosen in a run of that many steps, in order.
+
+        Not every step was chosen: a signal that arrives is one too.
+        """
+        return tuple(chosen for step, chosen in self._operations.items() if step < steps)

@@ -74,7 +74,8 @@ def test_only_the_last_choice_at_a_step_counts_for_the_others_were_taken_back() 
     recorder(Point(0, (one, three), 0, "P1"))
 
     assert recorder.schedule == Schedule()
-    assert recorder.operations == (one,)
+    assert recorder.operations(1) == (one,)
+    assert recorder.operations(0) == ()
 
 
 def test_a_choice_that_is_not_there_is_refused_before_it_is_recorded() -> None:
@@ -82,7 +83,7 @@ def test_a_choice_that_is_not_there_is_refused_before_it_is_recorded() -> None:
 
     with pytest.raises(IndexError, match="choice 1 of 1 at step 4"):
         recorder(Point(4, (Pending("P1", Action.READ, "n"),), 0, "P1"))
-    assert recorder.operations == ()
+    assert recorder.operations(9) == ()
 
 
 @pytest.mark.parametrize(

@@ -143,8 +143,8 @@ def test_a_random_run_makes_a_token_of_two_lines_and_a_shrunk_one_one_and_a_half
     strategy = Random(0)
     strategy.begin()
     recorder = Recorder(strategy.choose)
-    run(counter(3, 5, guarded=True), recorder)
-    actions = tuple(operation.action for operation in recorder.operations)
+    steps = len(run(counter(3, 5, guarded=True), recorder).trace.events)
+    actions = tuple(operation.action for operation in recorder.operations(steps))
     origin = Origin(Source.SCENARIO, ("counter.posix_guarded",))
 
     assert len(str(Token(origin, recorder.schedule, actions, 2**31, here()))) < 2 * 80
