@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
+import time
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWIPC = 0x08000000
@@ -34,6 +36,7 @@ _libc.mount.argtypes = (
     ctypes.c_ulong,
     ctypes.c_char_p,
 )
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 _libc.msgrcv.argtypes = (
     ctypes.c_int,
@@ -83,6 +86,30 @@ def prctl(option: int, argument: int) -> None:
     _check(_libc.prctl(option, argument, 0, 0, 0), "prctl")
 
 
+def birth_time(path: str) -> float | None:
+    """When a file was made, in seconds since 1970; None where the file system does not keep it.
+
+    Also None when it cannot be looked at.
+    """
+    buffer = ctypes.create_string_buffer(_STATX_SIZE)
+    if _libc.statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, buffer) < 0:
+        return None
+    (filled,) = struct.unpack_from("=I", buffer, 0)
+    seconds, nanoseconds = struct.unpack_from("=qI", buffer, _BTIME_OFFSET)
+    return float(seconds + nanoseconds / 1e9) if filled & _STATX_BTIME else None
+
+
+def file_clock() -> float:
+    """The present as the kernel would date a file now: its clock is some milliseconds late."""
+    return time.clock_gettime(_CLOCK_REALTIME_COARSE)
+
+
+def punch_hole(descriptor: int, offset: int, length: int) -> None:
+    """Give back the memory of a part of a file; its size stays. Raises OSError."""
+    flags = _FALLOC_KEEP_SIZE | _FALLOC_PUNCH_HOLE
+    _check(_libc.fallocate(descriptor, flags, offset, length), "fallocate")
+
+
 def set_name(name: str) -> None:
     """Name the calling thread, as `ps` and /proc show it (15 bytes are kept)."""
     text = ctypes.create_string_buffer(os.fsencode(name))
@@ -106,6 +133,23 @@ def receive_without_waiting(queue: int, size: int) -> bytes | None:
     return buffer.raw[header : header + length]
 
 
+def duplicate_of(pidfd: int, descriptor: int) -> int | None:
+    """Duplicate a descriptor of another process (pidfd_getfd); None if it is not open there."""
+    result: int = _libc.syscall(ctypes.c_long(_PIDFD_GETFD), pidfd, descriptor, 0)
+    return result if result >= 0 else None
+
+
+def same_memory(one: int, other: int) -> bool:
+    """Whether two processes live in the same address space (kcmp); not, if one is gone."""
+    result: int = _libc.syscall(ctypes.c_long(_KCMP), one, other, _KCMP_VM, 0, 0)
+    return result == 0
+
+
+def send_to_thread(process: int, thread: int, number: int) -> None:
+    """Send a signal to one thread of a process. Raises OSError."""
+    _check(_libc.syscall(ctypes.c_long(_TGKILL), process, thread, number), "tgkill")
+
+
 def semaphore_users(array: int, count: int) -> tuple[int, ...]:
     """PIDs that last operated on each semaphore of a System V set; () if it is gone or hidden."""
     users = (_libc.semctl(array, number, _GETPID, 0) for number in range(count))
@@ -127,9 +171,20 @@ def remove_queue(queue: int) -> None:
     _check(_libc.msgctl(queue, IPC_RMID, None), "msgctl")
 
 
+_AT_FDCWD = -100
+_BTIME_OFFSET = 80
+_CLOCK_REALTIME_COARSE = 5
 _ENOMSG = 42
+_FALLOC_KEEP_SIZE = 1
+_FALLOC_PUNCH_HOLE = 2
 _GETPID = 11
+_PIDFD_GETFD = 438
+_KCMP = 312  # x86_64
+_KCMP_VM = 1
+_TGKILL = 234  # x86_64; glibc 2.30 and newer wrap it, older ones do not
 _MNT_DETACH = 2
+_STATX_BTIME = 0x800
+_STATX_SIZE = 256
 
 
 def _check(result: int, call: str) -> None:

@@ -8,6 +8,7 @@ become the sandbox, never in the lab itself: a namespace cannot be left again by
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,8 @@ class PrivateTmp:
     path: str
     changes: int
     """Descriptor of the layer's directory: what the run made or changed is in it, alone."""
+    original: int
+    """Descriptor of the directory under the layer, which the run cannot change."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +80,21 @@ def leave_host(*, new_user: bool) -> None:
         raise NamespaceError(str(refused)) from refused
 
 
-def furnish(*, private_files: bool) -> World:
-    """As PID 1: mount what the namespaces need, and a disposable layer over temporary files.
+def furnish(*, private_files: bool, processes: bool = True) -> World:
+    """Mount what the namespaces need, and a disposable layer over temporary files.
+
+    Args:
+        private_files: cover /tmp and TMPDIR.
+        processes: mount /proc too, which only PID 1 can; else it calls `show_processes` later,
+            in a mount namespace of its own.
 
     Raises NamespaceError.
     """
     try:
         # Mounts must not travel back to the host, whatever the distribution's default.
         mount("none", "/", "", MS_REC | MS_PRIVATE)
-        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        if processes:
+            show_processes()
         # The queue file system may have no mount point, and making one would change the host's
         # /dev. Anywhere will do for a moment, since only the descriptor is kept: the tmpfs for
         # shared memory covers it at once.
@@ -96,16 +105,28 @@ def furnish(*, private_files: bool) -> World:
             mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError as refused:
         raise NamespaceError(str(refused)) from refused
-    _bound_pids()
     return World(queues, _private_tmp() if private_files else ())
 
 
+def show_processes() -> None:
+    """As PID 1: let /proc show this PID namespace, and give it an end.
+
+    Raises OSError.
+    """
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    _bound_pids()
+
+
 def _bound_pids() -> None:
-    """Give a fork bomb an end that needs no watcher. Older kernels have only the host's limit."""
+    """Give a fork bomb an end that needs no watcher."""
+    # Before 6.14 there is one ceiling for the whole machine, and root would lower that, for good.
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if release is None or (int(release[1]), int(release[2])) < (6, 14):
+        return
     try:
         Path("/proc/sys/kernel/pid_max").write_text(str(PID_CEILING))
     except OSError:
-        return  # not namespaced before 6.14, or not ours to set: the watcher's bound remains
+        return  # a machine with very many processors wants more: the watcher's bound remains
 
 
 def _private_tmp() -> tuple[PrivateTmp, ...]:
@@ -114,7 +135,7 @@ def _private_tmp() -> tuple[PrivateTmp, ...]:
     covered = []
     for path in dict.fromkeys(("/tmp", tempfile.gettempdir())):  # the real one
         try:
-            covered.append(PrivateTmp(path, _cover(path)))
+            covered.append(_cover(path))
         except OSError:
             continue  # e.g. no overlay on this file system: the caller reports fewer layers
     # The program's own directory stays writable for real: results belong to its user, even when
@@ -128,11 +149,15 @@ def _private_tmp() -> tuple[PrivateTmp, ...]:
     return tuple(covered)
 
 
-def _cover(path: str) -> int:
+def _cover(path: str) -> PrivateTmp:
     """Lay an overlay over a directory; its upper layer sits in a tmpfs that no path reaches."""
     status = os.stat(path)
     lower = os.open(path, os.O_PATH | os.O_DIRECTORY)
-    mount("lab", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+    try:
+        mount("lab", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+    except OSError:
+        os.close(lower)
+        raise
     # From here on the directory is hidden: both layers are named by descriptor, and the overlay
     # is mounted on top of the tmpfs that holds its upper one. Nothing is made on the host.
     upper, work = Path(path, "upper"), Path(path, "work")
@@ -151,8 +176,7 @@ def _cover(path: str) -> int:
             mount("overlay", path, "overlay", MS_NOSUID | MS_NODEV, options)
         except OSError:
             os.close(changes)
+            os.close(lower)
             unmount(path)
             raise
-    finally:
-        os.close(lower)
-    return changes
+    return PrivateTmp(path, changes, lower)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 VANISHED = (FileNotFoundError, ProcessLookupError)
 
@@ -50,6 +53,11 @@ class Mapping:
     path: str
 
 
+def printable(name: str) -> str:
+    """A name as the kernel gave it, with what is no UTF-8 escaped, so that it can be printed."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 def text(pid: int, name: str) -> str | None:
     """A file of /proc/PID, undecodable bytes escaped; None if the process is gone or hidden."""
     try:
@@ -58,29 +66,30 @@ def text(pid: int, name: str) -> str | None:
         return None
 
 
-def exit_status(pid: int) -> int | None:
-    """Exit status of a zombie, as os.waitstatus_to_exitcode gives it; None where not shown.
-
-    The last field of /proc/PID/stat; the kernel shows 0 to those who may not trace the process,
-    so a caller must be its ancestor or root.
-    """
-    stat = text(pid, "stat")
-    # The command's name, in parentheses, may itself hold blanks and parentheses.
-    fields = stat.rpartition(")")[2].split() if stat else []
-    if len(fields) < _EXIT_CODE or fields[0] not in "ZX":
-        return None
-    return os.waitstatus_to_exitcode(int(fields[_EXIT_CODE - 1]))
-
-
-_EXIT_CODE = 50  # field 52 of stat(5), counted after pid and name
-
-
 def threads(pid: int) -> tuple[int, ...]:
     """Thread ids of a process."""
     try:
         return tuple(int(name) for name in os.listdir(f"/proc/{pid}/task"))
     except VANISHED:
         return ()
+
+
+def descendants(ancestor: int) -> list[int]:
+    """PIDs of the children of a process, their children, and so on.
+
+    A list and no proof: one whose parent or sibling ends meanwhile may be missing in it.
+    """
+    if not _LISTS_CHILDREN:
+        return [child.pid for child in psutil.Process(ancestor).children(recursive=True)]
+    found = [ancestor]
+    for pid in found:  # grows while it is walked
+        for thread in threads(pid):
+            found += map(int, (text(pid, f"task/{thread}/children") or "").split())
+    return found[1:]
+
+
+# With it the look at a tree costs by the size of the tree, and not of the machine.
+_LISTS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()  # CONFIG_PROC_CHILDREN
 
 
 def sleep_of(pid: int, thread: int) -> str:
@@ -139,6 +148,34 @@ def descriptor(pid: int, number: int) -> Descriptor | None:
 _FLAGS = re.compile(r"^flags:\s*(\d+)", re.MULTILINE)
 
 
+def pipes(pid: int) -> frozenset[tuple[int, int]]:
+    """Device and inode of every pipe and FIFO that a process has open."""
+    return frozenset(
+        (descriptor.device, descriptor.inode)
+        for descriptor in descriptors(pid)
+        if stat.S_ISFIFO(descriptor.mode)
+    )
+
+
+def bound_sockets(pid: int) -> dict[int, str]:
+    """Inode and path of the Unix sockets that have one, in the network namespace of a process."""
+    found = _BOUND_SOCKET.finditer(text(pid, "net/unix") or "")
+    return {int(socket[1]): socket[2] for socket in found}
+
+
+# After six columns the inode, and a path for some; "@" begins the name of an abstract one.
+_BOUND_SOCKET = re.compile(r"^(?:\S+ +){6}(\d+) ([^@\n].*)$", re.MULTILINE)
+
+
+def holds_lock(pid: int, number: int) -> bool:
+    """Whether a process holds a lock of a file through this descriptor (flock, fcntl, OFD).
+
+    From its fdinfo and not from /proc/locks: there stands the PID that took the lock, which may be
+    dead while a child holds the lock on through the descriptor that it inherited.
+    """
+    return "\nlock:" in (text(pid, f"fdinfo/{number}") or "")
+
+
 def shared_mappings(pid: int) -> Iterator[Mapping]:
     """The MAP_SHARED and System V mappings of a process."""
     for line in (text(pid, "maps") or "").splitlines():
@@ -175,6 +212,31 @@ def catches(pid: int, signal_number: int) -> bool:
     return found is not None and bool(int(found[1], 16) >> (signal_number - 1) & 1)
 
 
-def last_pid() -> int:
-    """The PID that was given out last in this PID namespace."""
-    return int(Path("/proc/loadavg").read_text().split()[4])
+def has_timers(pid: int) -> bool:
+    """Whether a process has timers of timer_create (where the kernel tells: CHECKPOINT_RESTORE)."""
+    return bool(text(pid, "timers"))
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """The signal sets of a thread, as masks: bit 0 is signal 1."""
+
+    pending: int
+    """For the thread or for its process."""
+    blocked: int
+    ignored: int
+    caught: int
+
+
+def signals(thread: int) -> Signals:
+    """The signal sets of a thread; all empty if it is gone."""
+    sets = {name: int(value, 16) for name, value in _SETS.findall(text(thread, "status") or "")}
+    return Signals(
+        sets.get("SigPnd", 0) | sets.get("ShdPnd", 0),
+        sets.get("SigBlk", 0),
+        sets.get("SigIgn", 0),
+        sets.get("SigCgt", 0),
+    )
+
+
+_SETS = re.compile(r"^(SigPnd|ShdPnd|SigBlk|SigIgn|SigCgt):\s*([0-9a-f]+)", re.MULTILINE)

@@ -1,6 +1,10 @@
 """What a sleeping thread waits for: the call, the object, the event, and who could bring it.
 
 Read from /proc alone, so it works on a program that runs freely, under whatever user we are.
+
+One error is worse than any other here: to say that nobody will wake a sleeper whom somebody will.
+So a wait counts as `timed`, able to go on by itself, unless everything that could end it is known
+to be of the run. What is not understood is timed.
 """
 
 from __future__ import annotations
@@ -10,11 +14,16 @@ import re
 import signal
 import stat
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.kernel import procfs
+from lab.kernel.outside import Outside
 from lab.kernel.x86_64 import NAMES
+from lab.trace import ObjectType
+
+_NAMES = NAMES if os.uname().machine == "x86_64" else {}
+"""Elsewhere the same numbers mean other calls."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,7 @@ class Sleeper:
     pid: int
     call: procfs.Call
     family: Collection[int]
-    outside: Collection[int]
-    """Inodes of pipes and terminals that lead out of the run: the inherited standard streams."""
+    outside: Outside
 
     def argument(self, index: int) -> int:
         """An argument as the signed number that C passed."""
@@ -50,59 +58,71 @@ class Sleeper:
         """The open descriptor that an argument names."""
         return procfs.descriptor(self.pid, self.argument(index))
 
-    def leads_out(self, end: procfs.Descriptor) -> bool:
-        """Whether something outside the run may feed or drain what this descriptor leads to."""
-        return end.inode in self.outside or not (
-            stat.S_ISFIFO(end.mode) or end.target.startswith("/")
-        )
 
-
-def why(pid: int, sleep: str, family: Collection[int], outside: Collection[int]) -> Wait:
+def why(pid: int, sleep: str, family: Collection[int], outside: Outside) -> Wait:
     """Explain a sleep that `procfs.sleep_of` returned.
 
     Args:
         pid: the process.
         sleep: its sleep, as a text.
         family: PIDs of the run's processes.
-        outside: inodes of the standard streams that the run inherited.
+        outside: what is shared with processes outside the run.
     """
     call = procfs.call_of(sleep)
-    name = NAMES.get(call.number, f"system call {call.number}")
+    name = _NAMES.get(call.number, f"system call {call.number}")
     explain = _EXPLAIN.get(name)
     if explain is None:
-        return Wait(name, "", "", timed=True)  # unknown: never claim that it sleeps for ever
+        return Wait(name, "", "", timed=True)
     wait = explain(name, Sleeper(pid, call, family, outside))
-    if not wait.timed and any(procfs.catches(pid, number) for number in _TIMERS):
-        # A handler for a timer's signal: the program has set itself a limit.
-        return Wait(wait.call, wait.object, wait.event, timed=True, on=wait.on)
-    return wait
+    # With a handler for a timer's signal, or a timer, the program has set itself a limit. (A bare
+    # alarm() without a handler cannot be seen from outside.)
+    limited = any(procfs.catches(pid, number) for number in _TIMERS) or procfs.has_timers(pid)
+    return replace(wait, timed=wait.timed or limited)
 
 
 _TIMERS = (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF)
 
 
 def _open(name: str, sleeper: Sleeper) -> Wait:
-    first = 1 if name == "openat" else 0
-    path = procfs.string_at(sleeper.pid, sleeper.call.arguments[first]) or ""
-    access = sleeper.argument(first + 1) & os.O_ACCMODE
+    at = name == "openat"
+    path = procfs.string_at(sleeper.pid, sleeper.call.arguments[int(at)])
+    base = f"/proc/{sleeper.pid}/cwd"
+    if at and sleeper.argument(0) != _AT_FDCWD:
+        base = f"/proc/{sleeper.pid}/fd/{sleeper.argument(0)}"
+    try:
+        full = str(Path(base).readlink() / (path or ""))
+        status = os.stat(full)
+    except (OSError, ValueError):
+        return Wait(name, path or "", "", timed=True)
+    access = sleeper.argument(int(at) + 1) & os.O_ACCMODE
     missing = "reader" if access == os.O_WRONLY else "writer"
-    base = Path(f"/proc/{sleeper.pid}/cwd")
-    return Wait(name, str(base.readlink() / path), f"a {missing} to open it")
+    # Other things make an open wait too, a lease or a device; who ends that is not known.
+    timed = not stat.S_ISFIFO(status.st_mode) or sleeper.outside.shares_file(full)
+    return Wait(name, full, f"a {missing} to open it", timed)
+
+
+_AT_FDCWD = -100
 
 
 def _read(name: str, sleeper: Sleeper) -> Wait:
-    end = sleeper.descriptor()
-    if end is None or sleeper.leads_out(end):
-        return Wait(name, end.target if end else "", "data", timed=True)
-    holders = _holders(sleeper, end, writing=True)
-    return Wait(name, end.target, "a writer to write or to close", on=holders)
+    return _through_pipe(name, sleeper, "a writer to write or to close", writing=True)
 
 
 def _write(name: str, sleeper: Sleeper) -> Wait:
+    return _through_pipe(name, sleeper, "a reader to make room", writing=False)
+
+
+def _through_pipe(name: str, sleeper: Sleeper, event: str, *, writing: bool) -> Wait:
     end = sleeper.descriptor()
-    if end is None or sleeper.leads_out(end):
-        return Wait(name, end.target if end else "", "room", timed=True)
-    return Wait(name, end.target, "a reader to make room", on=_holders(sleeper, end, writing=False))
+    if end is None:
+        return Wait(name, "", event, timed=True)
+    outside = sleeper.outside.shares((end.device, end.inode))
+    if end.target.startswith("/"):
+        path = f"/proc/{sleeper.pid}/fd/{end.number}"
+        outside = outside or sleeper.outside.shares_file(path)
+    if outside or not stat.S_ISFIFO(end.mode):  # a terminal, a socket, a disk
+        return Wait(name, end.target, event, timed=True)
+    return Wait(name, end.target, event, on=_holders(sleeper, end, writing=writing))
 
 
 def _holders(sleeper: Sleeper, end: procfs.Descriptor, *, writing: bool) -> tuple[int, ...]:
@@ -120,12 +140,14 @@ def _holders(sleeper: Sleeper, end: procfs.Descriptor, *, writing: bool) -> tupl
 
 
 def _wait_for_child(name: str, sleeper: Sleeper) -> Wait:
-    # waitid names its child by a type and a number, wait4 by one number.
+    # waitid names its child by a type and a number, wait4 by one number. In a PID namespace of
+    # the program's own that number is none of ours.
     which = sleeper.argument(0)
     if name == "waitid":
         which = sleeper.argument(1) if which == os.P_PID else -1
-    children = [which] if which > 0 else _children(sleeper)
-    return Wait(name, "", "the exit of a child", on=tuple(children))
+    children = _children(sleeper)
+    on = (which,) if which in children else tuple(children)
+    return Wait(name, "", "the exit of a child", timed=not on, on=on)
 
 
 def _children(sleeper: Sleeper) -> list[int]:
@@ -140,8 +162,10 @@ def _futex(name: str, sleeper: Sleeper) -> Wait:
     address, timeout = sleeper.call.arguments[0], sleeper.call.arguments[3]
     for mapping in procfs.shared_mappings(sleeper.pid):
         if mapping.start <= address < mapping.end:
-            what = _shared_name(mapping.path)
-            return Wait(name, what, "another process to release it", timed=bool(timeout))
+            system_v = mapping.path.startswith("/SYSV")
+            device = ObjectType.SYSV_SHM if system_v else mapping.device
+            timed = bool(timeout) or sleeper.outside.shares((device, mapping.inode))
+            return Wait(name, _shared_name(mapping.path), "another process to release it", timed)
     return Wait(name, "a lock of this process", "another thread", timed=bool(timeout))
 
 
@@ -152,13 +176,14 @@ def _shared_name(path: str) -> str:
     return "/" + base.removeprefix("sem.").removesuffix(" (deleted)")
 
 
-def _sysv(noun: str, event: str, timeout: int | None) -> Callable[[str, Sleeper], Wait]:
+def _sysv(
+    kind: ObjectType, table: str, event: str, timeout: int | None = None
+) -> Callable[[str, Sleeper], Wait]:
     def explain(name: str, sleeper: Sleeper) -> Wait:
         handle = sleeper.argument(0)
-        table = {"semaphore set": ("sem", 1), "queue": ("msg", 1)}[noun]
-        key = _key_of(table[0], handle)
         timed = timeout is not None and bool(sleeper.call.arguments[timeout])
-        return Wait(name, key or f"private, id {handle}", event, timed=timed)
+        key = _key_of(table, handle) or f"private, id {handle}"
+        return Wait(name, key, event, timed or sleeper.outside.shares((kind, handle)))
 
     return explain
 
@@ -174,37 +199,43 @@ def _key_of(table: str, handle: int) -> str:
 def _posix_queue(event: str) -> Callable[[str, Sleeper], Wait]:
     def explain(name: str, sleeper: Sleeper) -> Wait:
         queue = sleeper.descriptor()
-        return Wait(
-            name, queue.target if queue else "", event, timed=bool(sleeper.call.arguments[4])
-        )
+        if queue is None:
+            return Wait(name, "", event, timed=True)
+        known = sleeper.outside.shares((queue.device, queue.inode))
+        timed = bool(sleeper.call.arguments[4]) or known
+        return Wait(name, queue.target, event, timed)
 
     return explain
 
 
 def _lock(name: str, sleeper: Sleeper) -> Wait:
     file = sleeper.descriptor()
-    if name == "fcntl" and sleeper.argument(1) not in _BLOCKING_LOCKS:
-        return Wait(name, file.target if file else "", "", timed=True)
-    holders = _lock_holders(file.inode) if file else ()
+    holders = _lock_holders(sleeper, file) if file else ()
+    blocking = name == "flock" or sleeper.argument(1) in _BLOCKING_LOCKS
     return Wait(
         name,
         file.target if file else "",
         "the lock's holder to release it",
-        on=tuple(pid for pid in holders if pid in sleeper.family),
+        timed=not (blocking and holders),  # held by a process that is not of the run
+        on=holders,
     )
 
 
 _BLOCKING_LOCKS = (7, 38)  # F_SETLKW, F_OFD_SETLKW
 
 
-def _lock_holders(inode: int) -> tuple[int, ...]:
-    """PIDs that /proc/locks names as holders; a waiter's line carries an arrow."""
-    holders = []
-    for line in Path("/proc/locks").read_text().splitlines():
-        fields = line.split()
-        if "->" not in fields and fields[5].rpartition(":")[2] == str(inode):
-            holders.append(int(fields[4]))
-    return tuple(holders)
+def _lock_holders(sleeper: Sleeper, file: procfs.Descriptor) -> tuple[int, ...]:
+    """The processes of the run through whose descriptors the file is locked."""
+    return tuple(
+        pid
+        for pid in sleeper.family
+        if any(
+            other.inode == file.inode
+            and other.device == file.device
+            and procfs.holds_lock(pid, other.number)
+            for other in procfs.descriptors(pid)
+        )
+    )
 
 
 def _poll(timeout: int, *, pointer: bool) -> Callable[[str, Sleeper], Wait]:
@@ -234,10 +265,10 @@ _EXPLAIN: dict[str, Callable[[str, Sleeper], Wait]] = {
     "wait4": _wait_for_child,
     "waitid": _wait_for_child,
     "futex": _futex,
-    "semop": _sysv("semaphore set", "another process to release it", None),
-    "semtimedop": _sysv("semaphore set", "another process to release it", 3),
-    "msgrcv": _sysv("queue", "a message", None),
-    "msgsnd": _sysv("queue", "room in the queue", None),
+    "semop": _sysv(ObjectType.SYSV_SEM, "sem", "another process to release it"),
+    "semtimedop": _sysv(ObjectType.SYSV_SEM, "sem", "another process to release it", timeout=3),
+    "msgrcv": _sysv(ObjectType.SYSV_MQ, "msg", "a message"),
+    "msgsnd": _sysv(ObjectType.SYSV_MQ, "msg", "room in the queue"),
     "mq_timedreceive": _posix_queue("a message"),
     "mq_timedsend": _posix_queue("room in the queue"),
     "flock": _lock,

@@ -23,7 +23,8 @@ def host_turn(run_seconds: float) -> Iterator[None]:
     A lock on the directory itself, so that nothing is left behind and every install of the lab
     on this machine meets at the same place. Raises LabError when others take too long.
     """
-    directory = os.open(SHM, os.O_RDONLY | os.O_DIRECTORY)
+    place = SHM if os.path.isdir(SHM) else "/"
+    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _acquire(directory, patience=60 + 16 * run_seconds)
         yield

@@ -6,27 +6,26 @@ subreaper, and ends its descendants itself, also when the lab is gone.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pickle
 import select
 import signal
-import socket
 import tempfile
-import time
 import traceback
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import psutil
-
 from lab.kernel import libc, procfs
+from lab.kernel.libc import file_clock
+from lab.kernel.namespaces import PID_CEILING, NamespaceError
+from lab.kernel.outside import Outside
 from lab.run.letterbox import Letterbox, State
 from lab.run.limits import Isolation, Limits
+from lab.run.line import SandboxEnd
 from lab.run.output import Output
-from lab.run.root import Program, begin
+from lab.run.root import Command, Program, begin
 from lab.run.stock import HostStock, PrivateStock
+from lab.run.tree import HostTree, PrivateTree, end, more_than, reap
 from lab.run.watch import Watch
 from lab.trace import Ending, Failure, Trace
 
@@ -34,6 +33,11 @@ INTERVAL = 0.005
 """Seconds between two looks at the tree."""
 _OBJECTS_EVERY = 4
 """Every how many looks the open files are listed too: that costs more than all the rest."""
+_COUNT_EVERY = 0.05
+"""Seconds that a look may take before the processes are counted again."""
+_HELPERS_PATIENCE = 2.0
+"""Seconds for multiprocessing's helpers to end, after all others have: the resource tracker then
+removes what the program left, and a leak is what it does not remove."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,9 @@ class Assignment:
     output: Output | None
     """Where the program's output is kept; None: it has the lab's own streams."""
     streams: tuple[int, int, int]
-    channel: socket.socket
-    """The lab's end of it is closed when the lab is gone."""
+    line: SandboxEnd
+    inherited: frozenset[int]
+    """The descriptors that the lab's process had before; the program gets no others."""
 
 
 class Init:
@@ -59,37 +64,42 @@ class Init:
         self._limits = assignment.limits
         self._stock = stock
         self._private = isinstance(stock, PrivateStock)
+        self._tree = PrivateTree() if self._private else HostTree()
         self._wake, wake = os.pipe()
-        for end in (self._wake, wake):
-            os.set_blocking(end, False)
+        for side in (self._wake, wake):
+            os.set_blocking(side, False)
         # A death wakes the loop at once: the sooner init looks, the surer it can tell a zombie
         # from a child that ended a moment after its parent.
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._root = self._start()
+        self._poll = select.poll()
+        self._poll.register(self._wake, select.POLLIN)
+        self._partings = assignment.line.watch(self._poll)
         self._watch = Watch(
-            self._root,
-            pids=self._pids,
+            self._tree.pids,
             orphan_after=self._limits.orphan_after,
-            outside=_inodes(assignment.streams) if assignment.output is None else frozenset(),
+            outside=Outside(stock.outside | procfs.pipes(os.getpid()), file_clock()),
         )
+        self._counted = 0.0
+        root = self._watch.meet(self._start())
+        if root is not None and isinstance(assignment.program, Command):
+            root.command = assignment.program.name
 
     def run(self) -> Trace:
         """See the run through to its end and tell what was seen.
 
-        Raises LabGone if the lab closed its end meanwhile.
+        Raises LabGoneError if the lab hung up meanwhile.
         """
         ending = self._see_through()
-        processes_started = self._processes_started()
         blocked = self._watch.blocked() if ending in _CUT_SHORT else ()
         if ending is Ending.COMPLETED:
             self._grace()
-        self._watch.look()
+        if ending is not Ending.OVERRUN:  # each look at a fork bomb lets it grow
+            self._watch.look()
         seconds = self._watch.now
         # From here on the lab ends processes itself: what it ends is not the program's doing.
         processes = self._watch.processes()
-        self._end_all()
+        remaining = end(self._tree)
         stock = self._stock.take(self._watch)
         payload = self._assignment.letterbox.collect()
         output = self._assignment.output
@@ -105,8 +115,8 @@ class Init:
             payload if isinstance(payload, Failure) else None,
             output.text() if output else "",
             "",
-            stock.notes,
-            processes_started,
+            (*stock.notes, *map(_remains, remaining)),
+            self._watch.started,
             self._limits.zombie_after,
             self._limits.seconds,
             self._limits.processes,
@@ -115,11 +125,10 @@ class Init:
 
     def abandon(self) -> None:
         """The lab is gone: leave nothing behind."""
-        self._end_all()
+        end(self._tree)
         self._stock.take(self._watch)
 
     def _start(self) -> int:
-        self._first_pid = procfs.last_pid()
         root = os.fork()
         if root == 0:
             if isinstance(self._stock, HostStock):
@@ -129,43 +138,48 @@ class Init:
                 self._assignment.program,
                 self._assignment.letterbox,
                 self._assignment.streams,
-                self._assignment.channel.close,
+                self._assignment.inherited,
             )
         return root
-
-    def _pids(self) -> Iterable[int]:
-        if self._private:
-            # /proc is mounted anew: all that it shows is of this run.
-            return (pid for pid in psutil.pids() if pid != 1)
-        return (child.pid for child in psutil.Process().children(recursive=True))
 
     def _see_through(self) -> Ending:
         looks = 0
         while True:
-            self._reap()
+            reap(self._watch)
+            if self._is_overrun():
+                return Ending.OVERRUN
             self._watch.look()
             if not self._watch.root.alive:
                 return Ending.COMPLETED
             if self._assignment.letterbox.state is State.ENDED:
                 # The root is held at its last line: this look at the tree is exact.
                 self._watch.look()
-                self._watch.look_at_objects()
-                self._stock.look()
+                self._look_at_objects()
                 self._assignment.letterbox.release()
-            if len(self._watch.alive) > self._limits.processes:
-                return Ending.OVERRUN
+            if self._watch.present > PID_CEILING:
+                return Ending.OVERRUN  # zombies by the thousand
             if self._watch.now > self._limits.seconds:
                 self._watch.look_at_sleeps()
                 return Ending.TIMED_OUT
             if looks % _OBJECTS_EVERY == 0:
-                self._watch.look_at_objects()
-                self._stock.look()
-                if self._assignment.output:
-                    self._assignment.output.bound()
+                self._look_at_objects()
                 if self._is_stuck():
                     return Ending.STUCK
             looks += 1
             self._rest(INTERVAL)
+
+    def _is_overrun(self) -> bool:
+        self._counted = self._watch.now
+        return more_than(self._limits.processes, self._tree.pids())
+
+    def _look_at_objects(self) -> None:
+        def not_overrun() -> bool:
+            return self._watch.now - self._counted < _COUNT_EVERY or not self._is_overrun()
+
+        self._watch.look_at_objects(not_overrun)
+        self._stock.look()
+        if self._assignment.output:
+            self._assignment.output.bound()
 
     def _is_stuck(self) -> bool:
         since = self._watch.look_at_sleeps()
@@ -174,88 +188,59 @@ class Init:
         return not any(blocked.timed for blocked in self._watch.blocked())
 
     def _grace(self) -> None:
-        """The root has ended: see which processes outlive it for longer than a moment."""
-        until = self._watch.now + self._limits.orphan_after
-        while self._watch.alive and self._watch.now <= until + INTERVAL:
-            self._rest(INTERVAL)
-            self._reap()
+        """The root has ended: see which processes outlive it for longer than a moment.
+
+        By what each of them does and not by the clock: on a busy machine the looks are far apart.
+        """
+        until = self._watch.now + self._limits.orphan_after + _HELPERS_PATIENCE
+        while self._watch.now < until:
+            reap(self._watch)
             self._watch.look()
-        self._reap()
+            alive = self._watch.alive
+            program = [seen for seen in alive if not seen.helper]
+            if not alive or (program and not any(seen.lately_orphaned for seen in program)):
+                return
+            self._rest(INTERVAL)
 
     def _rest(self, seconds: float) -> None:
-        channel = self._assignment.channel.fileno()
-        ready, _, _ = select.select([self._wake, channel], [], [], seconds)
-        if channel in ready:
+        ready = {descriptor for descriptor, _ in self._poll.poll(seconds * 1000)}
+        if ready & self._partings:
             raise LabGoneError
         if self._wake in ready:
             os.read(self._wake, 4096)
 
-    def _reap(self) -> None:
-        while True:
-            try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if ended is None:
-                return
-            # Look before it is gone: a process too short-lived for the polls is met here.
-            self._watch.meet(ended.si_pid)
-            pid, status = os.waitpid(ended.si_pid, 0)
-            self._watch.reaped_by_init(pid, os.waitstatus_to_exitcode(status))
-
-    def _processes_started(self) -> int:
-        """How many were ever started; exact in a PID namespace, where nobody else takes PIDs."""
-        if self._private:
-            return procfs.last_pid() - self._first_pid
-        return len(self._watch.processes())
-
-    def _end_all(self) -> None:
-        """Kill every process of the run and reap what falls to init, until none is left."""
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            if self._private:
-                # One call, atomic for the kernel: not even a fork bomb gets past it.
-                with contextlib.suppress(ProcessLookupError):  # nobody is left but init
-                    os.kill(-1, signal.SIGKILL)
-            else:
-                for child in psutil.Process().children(recursive=True):
-                    _kill(child)
-            self._reap()
-            if not list(self._pids()):
-                return
-            select.select([], [], [], 0.001)
-
 
 class LabGoneError(Exception):
-    """The lab closed its end of the channel, or was killed."""
+    """The lab hung up, or was killed."""
 
 
 _CUT_SHORT = (Ending.STUCK, Ending.TIMED_OUT)
 
 
-def _kill(process: psutil.Process) -> None:
+def _remains(pid: int) -> str:
+    return f"process {pid} could not be ended: another user's, or in an uninterruptible sleep"
+
+
+def serve(
+    assignment: Assignment, furnish: Callable[[], PrivateStock | HostStock]
+) -> typing.NoReturn:
+    """Be init: run the assignment, hand its trace to the lab, end.
+
+    Its exit status tells the warden whether all that the run left has been cleared away.
+    """
+    init: Init | None = None
+    answer: Trace | str = ""
     try:
-        process.kill()
-    except psutil.NoSuchProcess:
-        return  # it ended by itself
-
-
-def _inodes(streams: Iterable[int]) -> frozenset[int]:
-    return frozenset(os.fstat(stream).st_ino for stream in streams)
-
-
-def serve(assignment: Assignment, stock: PrivateStock | HostStock) -> typing.NoReturn:
-    """Be init: run the assignment, hand its trace to the lab, end."""
-    libc.set_name("lab-init")
-    init = Init(assignment, stock)
-    try:
-        answer: Trace | str = init.run()
+        init = Init(assignment, furnish())
+        libc.set_name("lab-init")  # after the root was forked, which is not to be called so
+        answer = init.run()
     except LabGoneError:
-        init.abandon()
-        os._exit(0)
-    except BaseException:  # noqa: BLE001  # told to the lab, which raises it as its own failure
+        answer = "the lab hung up"
+    except NamespaceError as refused:
+        answer = str(refused)
+    except BaseException:  # noqa: BLE001  # told to the lab, which reports it as its own failure
         answer = traceback.format_exc()
+    if init is not None and not isinstance(answer, Trace):
         init.abandon()
-    with contextlib.suppress(BrokenPipeError):  # the lab went away, and nothing is left to tell
-        assignment.channel.sendall(pickle.dumps(answer))
-    os._exit(0)
+    assignment.line.tell(answer)
+    os._exit(0 if init is not None else 1)

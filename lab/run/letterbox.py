@@ -15,6 +15,7 @@ import time
 from lab.trace import Failure, Messages, Tally
 
 SIZE = 1 << 20
+_sleep = time.sleep  # the real one, whatever the program puts in its place
 _HEADER = struct.Struct("=BxxxI")
 
 Payload = Tally | Messages | Failure | None
@@ -33,8 +34,19 @@ class State(enum.IntEnum):
 class Letterbox:
     """Shared memory between a root process and its watcher."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, attended: bool = True) -> None:
+        """Make the memory.
+
+        Args:
+            attended: a watcher looks at the tree before the root may exit. Under control nobody
+                needs to: every exit and every wait is seen.
+        """
         self._memory = mmap.mmap(-1, SIZE)
+        self._attended = attended
+
+    def reset(self) -> None:
+        """Make ready for another run."""
+        self._memory[0] = State.RUNNING
 
     @property
     def state(self) -> State:
@@ -63,8 +75,8 @@ class Letterbox:
         # and a Python store is far apart from the next.)
         _HEADER.pack_into(self._memory, 0, State.RUNNING, len(data))
         self._memory[0] = State.ENDED
-        while self._memory[0] != State.SEEN:
-            time.sleep(0.0005)  # a poll, since any lock here could be broken by the program
+        while self._attended and self._memory[0] != State.SEEN:
+            _sleep(0.0005)  # a poll, since any lock here could be broken by the program
 
     def collect(self) -> Payload:
         """In the watcher: the result. None when the body returned None or did not end."""

@@ -2,37 +2,32 @@
 
     lab ── fork ── warden ── fork ── init (PID 1) ── fork ── root (PID 2) ── …
 
-The lab itself enters no namespace: it could not come back. The warden enters them, because a PID
-namespace begins with the next child; it then only waits. Each of the two dies with its parent,
-and with init the kernel ends the whole namespace, so a SIGKILL of the lab leaves nothing.
-Without namespaces there is no warden, and init cleans up when it sees the lab's end close.
+The lab itself enters no namespace: it could not come back. Whatever becomes of the lab, the warden
+or init, the others end the run and clear away what it left: each of them knows when another is
+gone. A SIGKILL of the lab leaves nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import pickle
-import select
 import signal
-import socket
 import sys
 import time
 import traceback
 import typing
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from lab.kernel import libc
-from lab.kernel.namespaces import NamespaceError, furnish, leave_host
+from lab.kernel.namespaces import NamespaceError
 from lab.run.host_turn import host_turn
-from lab.run.init import Assignment, serve
+from lab.run.init import Assignment
 from lab.run.letterbox import Letterbox
 from lab.run.limits import Isolation, LabError, Limits
+from lab.run.line import line
 from lab.run.output import Output
-from lab.run.root import Command, Function, Program
-from lab.run.stock import HostStock, PrivateStock
-from lab.run.worlds import World, choose
+from lab.run.root import Command, Function, Program, open_descriptors
+from lab.run.warden import stand
+from lab.run.worlds import World, choose, fork
 from lab.trace import Ending, Messages, Process, Tally, Trace
 
 _PATIENCE = 30.0
@@ -50,11 +45,20 @@ def observe_body(
 
     Raises LabError when the sandbox cannot be had, KeyboardInterrupt after cleaning up.
     """
+    inherited = open_descriptors()
     output = Output()
     nothing = os.open(os.devnull, os.O_RDONLY)
     try:
         streams = (nothing, output.descriptor, output.descriptor)
-        return _observe(Function(name, body), limits or Limits(), isolation, output, streams)
+        program = Function(name, body)
+        return _observe(
+            program,
+            limits or Limits(),
+            isolation,
+            output=output,
+            streams=streams,
+            inherited=inherited,
+        )
     finally:
         os.close(nothing)
         output.close()
@@ -77,93 +81,109 @@ def observe_command(
 
     Raises LabError when the sandbox cannot be had, KeyboardInterrupt after cleaning up.
     """
+    inherited = open_descriptors()
     streams = (0, 2 if program_output_to_stderr else 1, 2)
-    return _observe(Command(tuple(arguments)), limits or Limits(), isolation, None, streams)
+    program = Command(tuple(arguments))
+    return _observe(
+        program, limits or Limits(), isolation, output=None, streams=streams, inherited=inherited
+    )
 
 
 def _observe(
     program: Program,
     limits: Limits,
     isolation: Isolation,
+    *,
     output: Output | None,
     streams: tuple[int, int, int],
+    inherited: frozenset[int],
 ) -> Trace:
     if sys.platform != "linux":
         raise LabError(f"running needs Linux (namespaces, /proc); this is {sys.platform}")
+    _demand_a_working_directory()
     world = choose(isolation)
-    letterbox = Letterbox()
-    ours, theirs = socket.socketpair()
-    assignment = Assignment(program, limits, world.isolation, letterbox, output, streams, theirs)
     sys.stdout.flush()
     sys.stderr.flush()
     with contextlib.ExitStack() as stack:
+        letterbox = Letterbox()
         stack.callback(letterbox.close)
-        stack.enter_context(ours)
-        if world.isolation is Isolation.SNAPSHOTS:
+        if not world.private:
             stack.enter_context(host_turn(limits.seconds))
-        child = _fork()
-        if child == 0:
-            ours.close()
-            _become_sandbox(assignment, world)
-        theirs.close()
-        try:
-            answer = _answer(ours, limits.seconds + _PATIENCE)
-        except BaseException:
-            # Ctrl-C, usually. Closing our end tells init to end everything.
-            ours.close()
-            os.waitpid(child, 0)
-            raise
-        _, status = os.waitpid(child, 0)
+        ours, theirs = line()
+        stack.callback(ours.hang_up)
+        assignment = Assignment(
+            program, limits, world.isolation, letterbox, output, streams, theirs, inherited
+        )
+        # A KeyboardInterrupt between the fork and the `try` would lose the child.
+        with signals_held() as let_go:
+            child = fork()
+            if child == 0:
+                ours.drop()
+                _become_sandbox(assignment, world)
+            try:
+                theirs.drop()
+                let_go()
+                answer = ours.answer(limits.seconds + _PATIENCE)
+            finally:
+                with signals_held():
+                    ours.hang_up()
+                    status = _await(child)
     if isinstance(answer, Trace):
         return answer
-    return _broken(program, world, answer or f"it ended early (wait status {status})")
+    return _broken(program, world, str(answer or f"it ended early ({status})"))
 
 
-def _fork() -> int:
-    """Fork, also beside other threads: the child calls nothing that one of them could hold."""
-    with warnings.catch_warnings():
-        # Python 3.12 warns of any fork beside threads, and under pytest-xdist there is one.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
+@contextlib.contextmanager
+def signals_held() -> Iterator[Callable[[], None]]:
+    """Put off what signals do until the block ends, or until the function given is called.
+
+    Of the main thread only: beside other threads one of them may take the signal, and Python then
+    raises here all the same. What that can cost is a zombie, until this process ends.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield lambda: _restore(before)
+    finally:
+        _restore(before)
+
+
+def _restore(mask: Iterable[int]) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _demand_a_working_directory() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise LabError("the working directory was removed; change to one that exists") from None
 
 
 def _become_sandbox(assignment: Assignment, world: World) -> typing.NoReturn:
     try:
-        os.setsid()  # Ctrl-C at the terminal is the lab's to handle
-        if world.isolation is Isolation.NAMESPACES:
-            libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
-            leave_host(new_user=world.new_user)
-            init = os.fork()
-            if init:
-                assignment.channel.close()
-                libc.set_name("lab-warden")
-                os.waitpid(init, 0)
-                os._exit(0)
-            libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
-            serve(assignment, PrivateStock(furnish(private_files=True)))
-        libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
-        serve(assignment, HostStock())
+        stand(assignment, world)
     except NamespaceError as refused:
-        assignment.channel.sendall(pickle.dumps(str(refused)))
-    except BaseException:  # noqa: BLE001  # this process must never run on as a second lab
-        assignment.channel.sendall(pickle.dumps(traceback.format_exc()))
-    os._exit(1)
+        assignment.line.tell(str(refused))
+    except BaseException:  # noqa: BLE001  # told to the lab, which reports it as its own failure
+        assignment.line.tell(traceback.format_exc())
+    finally:
+        os._exit(1)  # whatever happens, this process must never run on as a second lab
 
 
-def _answer(channel: socket.socket, patience: float) -> Trace | str | None:
-    """Init's answer: the trace, or what went wrong; None if it ended without a word."""
-    data = b""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        ready, _, _ = select.select([channel], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            break
-        chunk = channel.recv(1 << 20)
-        if not chunk:
-            answer: Trace | str | None = pickle.loads(data) if data else None  # noqa: S301
-            return answer
-        data += chunk
-    raise LabError(f"the sandbox did not answer for {patience:.0f} s; it was ended")
+def _await(child: int) -> str:
+    """Wait for the end of the sandbox, though not for ever; tells how it ended."""
+    deadline = time.monotonic() + _PATIENCE
+    try:
+        while True:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return f"wait status {status}"
+            if time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                return "it would not end"
+            time.sleep(0.0005)
+    except ChildProcessError:  # the lab's host ignores SIGCHLD, or waits for every child
+        return "unknown"
 
 
 def _broken(program: Program, world: World, trouble: str) -> Trace:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 
+from lab.kernel.libc import punch_hole
+
 KEPT = 64 * 1024
 """Bytes of output that a report may show."""
-_BOUND = 4 * 1024 * 1024
-"""Bytes after which what was printed is dropped, so that a print loop cannot fill the memory."""
 
 
 class Output:
@@ -19,27 +19,31 @@ class Output:
 
     def __init__(self) -> None:
         anonymous = os.memfd_create("lab-output")
-        # Opened anew to append: after a cut, writers go on at the new end and leave no hole.
+        # Opened anew to append: whoever writes, it goes to the end.
         self.descriptor = os.open(f"/proc/self/fd/{anonymous}", os.O_RDWR | os.O_APPEND)
         os.close(anonymous)
-        self._dropped = 0
-        self._head = b""
 
     def bound(self) -> None:
-        """Called now and then: keep the beginning, drop the rest of too much output."""
+        """Called now and then: keep the beginning, and of the rest only how much it was.
+
+        So a print loop cannot fill the memory. A hole and no truncation: writers go on at the
+        same place, and the size stays the count of all that was printed.
+        """
         size = os.fstat(self.descriptor).st_size
-        if size > _BOUND:
-            self._head = self._head or os.pread(self.descriptor, KEPT, 0)
-            self._dropped += size
-            os.ftruncate(self.descriptor, 0)
+        if size > KEPT:
+            punch_hole(self.descriptor, KEPT, size - KEPT)
 
     def text(self) -> str:
         """What was printed: all of it, or its beginning and the count of what was cut."""
-        size = self._dropped + os.fstat(self.descriptor).st_size
-        head = self._head or os.pread(self.descriptor, KEPT, 0)
+        size = os.fstat(self.descriptor).st_size
+        head = os.pread(self.descriptor, KEPT, 0)
         text = head.decode(errors="backslashreplace")
         cut = size - len(head)
         return f"{text}\n[{cut} more bytes were printed]\n" if cut > 0 else text
+
+    def empty(self) -> None:
+        """Make ready for another run."""
+        os.ftruncate(self.descriptor, 0)
 
     def close(self) -> None:
         """Forget it."""

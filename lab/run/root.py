@@ -10,23 +10,24 @@ from __future__ import annotations
 import atexit
 import contextlib
 import faulthandler
+import fcntl
+import operator
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import Literal, NoReturn, TextIO
 
+from lab.run.failures import failure
 from lab.run.letterbox import Letterbox, Payload
-from lab.trace import Failure, Messages, Tally
+from lab.trace import Messages, Tally
 
 CANNOT_EXECUTE = 126
 """Exit status when the command could not be executed, as in a shell."""
-_LAB = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,25 @@ class Function:
         payload: Payload = None
         status = 0
         try:
-            payload = self.body()
-            _run_exit_functions()
+            payload = _result(self.body())
         except SystemExit as leaving:
             status = _status_of(leaving)
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is the program's
-            payload = _failure(error)
-            sys.stderr.write(payload.traceback)
-            status = 1
-        with contextlib.suppress(OSError, ValueError):  # the program may have closed them
-            sys.stdout.flush()
-            sys.stderr.flush()
+            payload, status = failure(error), 1
+            if isinstance(error, KeyboardInterrupt):
+                status = -signal.SIGINT
+            _complain(payload.traceback)
+        _run_exit_functions()
         # A child that the body forked and that returned from it comes by here as well. It is
         # no root: it ends as a program that reaches its last line.
         if os.getpid() == root:
+            # The program has ended, also for its signal handlers.
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             letterbox.post(payload)
+        if status < 0:  # a parent is to see that it was a signal
+            signal.signal(-status, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {-status})
+            os.kill(os.getpid(), -status)
         os._exit(status)
 
 
@@ -88,7 +93,11 @@ Program = Function | Command
 
 
 def begin(
-    program: Program, letterbox: Letterbox, streams: Sequence[int], parting: Callable[[], None]
+    program: Program,
+    letterbox: Letterbox,
+    streams: Sequence[int],
+    inherited: Collection[int],
+    ready: Callable[[], None] = lambda: None,
 ) -> NoReturn:
     """In the forked child: become the program.
 
@@ -96,20 +105,40 @@ def begin(
         program: what to run.
         letterbox: where its result goes.
         streams: descriptors to be its standard input, output and error.
-        parting: closes what the sandbox's init keeps open and the program must not see.
+        inherited: descriptors that it may keep. The sandbox's own are none of its business: it
+            would find them in /proc, and hand them on to its children.
+        ready: called when only the program itself is left to run: from here on it is traced.
     """
     try:
         os.setsid()
-        parting()
-        for standard, descriptor in enumerate(streams):
+        # Out of the way first: where the lab was started with a standard stream closed, one of
+        # these may have its number.
+        copies = [fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, 3) for stream in streams]
+        for standard, descriptor in enumerate(copies):
             os.dup2(descriptor, standard)
-        for descriptor in {*streams} - {0, 1, 2}:
+        for descriptor in open_descriptors() - {*inherited, 0, 1, 2}:
             os.close(descriptor)
         _fresh_interpreter()
+        ready()
         program.become(letterbox)
     except BaseException:  # noqa: BLE001  # the lab's own failure must not run on as the lab
         os.write(2, traceback.format_exc().encode())
-    os._exit(70)
+    finally:
+        os._exit(70)
+
+
+def open_descriptors() -> frozenset[int]:
+    """The numbers of the descriptors that this process has open."""
+    listed = map(int, os.listdir("/proc/self/fd"))
+    return frozenset(filter(_is_open, listed))  # the listing had one too
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _fresh_interpreter() -> None:
@@ -127,7 +156,12 @@ def _fresh_interpreter() -> None:
     sys.setprofile(None)
     threading.settrace(None)
     sys.stdin, sys.stdout, sys.stderr = _stream(0, "r"), _stream(1, "w"), _stream(2, "w")
+    sys.excepthook, sys.unraisablehook = sys.__excepthook__, sys.__unraisablehook__
+    threading.excepthook = threading.__excepthook__
     atexit._clear()
+    # The host's finalizers are not the program's; and its own must find their way to the end.
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]  # not in typeshed
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
     _fresh_multiprocessing()
 
 
@@ -153,13 +187,46 @@ def _fresh_multiprocessing() -> None:
 
 
 def _run_exit_functions() -> None:
-    """What an interpreter does at its end: join threads, then run the exit functions.
+    """What an interpreter does at its end, however that came: join threads, run exit functions.
 
     multiprocessing joins its children there, so a body that starts processes and returns behaves
     as the same lines at the end of a script would.
     """
-    threading._shutdown()  # type: ignore[attr-defined]  # the interpreter's own first step
-    atexit._run_exitfuncs()
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]  # the interpreter's own first step
+        atexit._run_exitfuncs()
+    except BaseException:  # noqa: BLE001  # an interpreter ignores it too, and says so
+        _complain(traceback.format_exc())
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # the program may have closed it
+            stream.flush()
+
+
+def _result(returned: object) -> Tally | Messages | None:
+    """What a body may return, as plain data that can be handed over.
+
+    Raises TypeError for anything else.
+    """
+    match returned:
+        case None:
+            return None
+        case Tally(expected, actual, what):
+            return Tally(operator.index(expected), operator.index(actual), str(what))
+        case Messages(sent, received):
+            texts = Messages(tuple(sent), tuple(received))
+            if all(isinstance(text, str) for text in texts.sent + texts.received):
+                return Messages(tuple(map(str, texts.sent)), tuple(map(str, texts.received)))
+            raise TypeError("the body returned Messages that are not all texts; decode them first")
+        case _:
+            kind = type(returned).__name__
+            raise TypeError(f"the body returned {kind}; it may return a Tally, Messages or None")
+
+
+def _complain(text: str) -> None:
+    """On standard error, if there is one: the program may have closed or replaced it."""
+    with contextlib.suppress(Exception):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _status_of(leaving: SystemExit) -> int:
@@ -168,29 +235,5 @@ def _status_of(leaving: SystemExit) -> int:
         return 0
     if isinstance(code, int):
         return code & 0xFF
-    sys.stderr.write(f"{code}\n")
+    _complain(f"{code}\n")
     return 1
-
-
-def _failure(error: BaseException) -> Failure:
-    return Failure(
-        type(error).__name__,
-        str(error),
-        _last_own_line(error.__traceback__),
-        "".join(traceback.format_exception(error)),
-        is_assertion=isinstance(error, AssertionError),
-    )
-
-
-def _last_own_line(trace: TracebackType | None) -> str:
-    """The innermost line that is the program's: neither the lab's nor a library's."""
-    where = ""
-    for frame in traceback.extract_tb(trace):
-        path = Path(frame.filename)
-        if path.is_relative_to(_LAB) or "site-packages" in path.parts or not path.exists():
-            continue
-        if path.is_relative_to(Path(os.__file__).parent):
-            continue
-        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        where = f"{shown}:{frame.lineno}"
-    return where

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.kernel import ipc_tables
+from lab.kernel import ipc_tables, queue_limit
 from lab.kernel.ipc_tables import Entry, Key
 from lab.kernel.namespaces import World
+from lab.kernel.outside import Thing
 from lab.run.watch import Watch
 from lab.trace import ObjectType, SharedObject
 
@@ -36,11 +36,14 @@ class PrivateStock:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._trouble = queue_limit.loosen()
         self._seen: dict[Key, Entry] = {}
         # The working directory stays the host's, unless it is itself a covered directory.
         covered = any(layer.path == str(Path.cwd()) for layer in world.tmp)
-        self._place = None if covered else _directory(".")
-        self._before = {entry.key for entry in self._in_working_directory()}
+        self._places = [] if covered else [(_directory("."), str(Path.cwd()))]
+        self._before = {entry.key for entry in _special_files(self._places)}
+        self.outside: frozenset[Thing] = frozenset()
+        """What was there before the run."""
 
     def look(self) -> None:
         """Note what exists while the run goes on: what is removed in time was used all the same."""
@@ -49,20 +52,20 @@ class PrivateStock:
     def take(self, watch: Watch) -> Stock:
         """List what is left, after every process of the run has ended.
 
-        What is private goes with the namespaces; only the working directory needs cleaning.
+        What is private goes with the namespaces. Only the queues are removed at once: what the
+        kernel gives back of their user's limit, it otherwise gives back some time later, and the
+        next run would find too little. The working directory may have other users: there a run is
+        told by what it was seen to use.
         """
         left = list(ipc_tables.listing(self._world.queues))
         for layer in self._world.tmp:
-            left += ipc_tables.files_below(layer.changes, layer.path)
-        outside = [e for e in self._in_working_directory() if e.key not in self._before]
-        objects = _described(left + outside, self._seen.values(), watch)
-        for entry in outside:
-            ipc_tables.remove(entry)
-        return Stock(objects)
-
-    def _in_working_directory(self) -> Iterator[Entry]:
-        if self._place is not None:
-            yield from ipc_tables.special_files_in(self._place, str(Path.cwd()))
+            left += ipc_tables.files_below(layer.changes, layer.path, layer.original)
+        new = [entry for entry in _special_files(self._places) if entry.key not in self._before]
+        ours = [entry for entry in new if _is_ours(entry, watch)]
+        objects = _described(left + ours, self._seen.values(), watch)
+        queues = [entry for entry in left if entry.type is ObjectType.POSIX_MQ]
+        notes = (*_remove(queues + ours), *_unattributed(new, ours))
+        return Stock(objects, (self._trouble, *notes) if self._trouble else notes)
 
 
 class HostStock:
@@ -72,12 +75,18 @@ class HostStock:
         self.tmp = tempfile.mkdtemp(prefix="lab-")
         """A directory to be the run's TMPDIR: what is in it at the end, the run left."""
         self._queues = _openable("/dev/mqueue")
-        paths = dict.fromkeys((tempfile.gettempdir(), "/tmp", str(Path.cwd())))
+        # Real paths, as the kernel shows them where a process has such a file open.
+        paths = map(os.path.realpath, (tempfile.gettempdir(), "/tmp", "."))
         self._places = [
-            (descriptor, path) for path in paths if (descriptor := _openable(path)) is not None
+            (descriptor, path)
+            for path in dict.fromkeys(paths)
+            if (descriptor := _openable(path)) is not None
         ]
-        self._before = {entry.key for entry in self._everything()}
+        before = list(self._everything())
+        self._before = {entry.key for entry in before}
         self._seen: dict[Key, Entry] = {}
+        self.outside: frozenset[Thing] = frozenset(map(_thing, before))
+        """What was there before the run."""
 
     def look(self) -> None:
         """Note what is new while the run goes on."""
@@ -92,19 +101,21 @@ class HostStock:
         os.close(private)
         used = [entry for entry in self._seen.values() if _is_ours(entry, watch)]
         objects = _described(ours + temporary, used, watch)
-        for entry in ours:
-            ipc_tables.remove(entry)
-        shutil.rmtree(self.tmp)
-        others = [entry for entry in new if entry not in ours and entry.owner == os.getuid()]
-        return Stock(objects, tuple(_unattributed(entry) for entry in others))
+        notes = (*_remove(ours), *_unattributed(new, ours))
+        ipc_tables.remove_tree(self.tmp)
+        return Stock(objects, notes)
 
     def _new(self) -> Iterator[Entry]:
         return (entry for entry in self._everything() if entry.key not in self._before)
 
     def _everything(self) -> Iterator[Entry]:
         yield from ipc_tables.listing(self._queues)
-        for descriptor, path in self._places:
-            yield from ipc_tables.special_files_in(descriptor, path)
+        yield from _special_files(self._places)
+
+
+def _special_files(places: list[tuple[int, str]]) -> Iterator[Entry]:
+    for directory, path in places:
+        yield from ipc_tables.special_files_in(directory, path)
 
 
 def _directory(path: str) -> int:
@@ -117,19 +128,29 @@ def _openable(path: str) -> int | None:
     return None
 
 
+def _thing(entry: Entry) -> Thing:
+    """An object as an explanation of a wait names it."""
+    if isinstance(entry.handle, int):
+        return (entry.type, entry.handle)
+    return (entry.device, entry.inode)
+
+
 def _is_ours(entry: Entry, watch: Watch) -> bool:
-    if entry.creator:
-        return bool(watch.name_of(entry.creator))
-    return bool(_users(entry, watch))
+    return bool(_maker(entry, watch) if entry.creator else _users(entry, watch))
+
+
+def _maker(entry: Entry, watch: Watch) -> str:
+    return watch.name_at(entry.creator.pid, entry.creator.second) if entry.creator else ""
 
 
 def _users(entry: Entry, watch: Watch) -> tuple[str, ...]:
     """Processes of the run that touched it: as the kernel remembers, and as the watch saw."""
-    names = {watch.name_of(pid) for pid in entry.touched_by} - {""}
-    place = (entry.device, entry.inode)
+    names = {watch.name_at(touch.pid, touch.second) for touch in entry.touched_by} - {""}
     if entry.type is ObjectType.SYSV_SHM:
-        place = (0, int(entry.handle))
-    names |= watch.users.get(place, set())
+        names |= {name for name, _ in watch.users.get((0, int(entry.handle)), ())}
+    elif isinstance(entry.handle, str):
+        place = (entry.device, entry.inode)
+        names |= {name for name, path in watch.users.get(place, ()) if path == entry.handle}
     return tuple(sorted(names, key=lambda name: int(name[1:])))
 
 
@@ -142,7 +163,7 @@ def _described(left: list[Entry], seen: Iterable[Entry], watch: Watch) -> tuple[
             entry.name,
             entry.size,
             entry.owner,
-            watch.name_of(entry.creator) if entry.creator else "",
+            _maker(entry, watch),
             _users(entry, watch),
             left=entry.key in kept,
             messages=_messages(entry) if entry.key in kept else (),
@@ -158,8 +179,20 @@ def _messages(entry: Entry) -> tuple[str, ...]:
         return (f"(unreadable: {refused.strerror})",) if entry.size else ()
 
 
-def _unattributed(entry: Entry) -> str:
-    return (
-        f"{entry.type} {entry.name} appeared during the run; nothing tells which process made "
-        f"it, so it is neither counted nor removed"
-    )
+def _remove(entries: Iterable[Entry]) -> Iterator[str]:
+    """Remove objects of the run; a note for each that resists."""
+    for entry in entries:
+        try:
+            ipc_tables.remove(entry)
+        except OSError as refused:
+            yield f"{entry.type} {entry.name} could not be removed: {refused.strerror}"
+
+
+def _unattributed(new: Iterable[Entry], ours: list[Entry]) -> Iterator[str]:
+    known = {entry.key for entry in ours}
+    for entry in new:
+        if entry.key not in known and entry.owner == os.getuid():
+            yield (
+                f"{entry.type} {entry.name} appeared during the run; nothing tells which process "
+                f"made it, so it is neither counted nor removed"
+            )

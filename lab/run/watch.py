@@ -2,64 +2,26 @@
 
 It polls with psutil, since that works for any user, and it is told of every exit that fell to
 init: an exit that reaches init is one that no parent waited for.
+
+Between two looks the order of events is unknown. So all that one look finds bears one time, and
+whatever proves that a parent is dead dates its death too: a child is then never earlier than its
+parent by the order in which a list was walked, and nobody is blamed for a zombie by chance.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 import psutil
 
-from lab.kernel import procfs
+from lab.kernel import process_stat, procfs
+from lab.kernel.outside import Outside
 from lab.kernel.waiting import Wait, why
+from lab.run.seen import Seen
 from lab.trace import Blocked, Process
-
-_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
-
-
-@dataclass
-class Seen:
-    """What is known so far of one process."""
-
-    name: str
-    handle: psutil.Process
-    parent: str
-    command: str
-    started: float
-    ended: float | None = None
-    reaped: float | None = None
-    outlived_parent: float | None = None
-    """When it was first seen with init as its parent."""
-    orphaned: float | None = None
-    status: int | None = None
-    stopped: bool = False
-    sleeps: dict[int, tuple[str, float]] = field(default_factory=dict)
-    """For each thread: the sleep that it is in, and since when."""
-
-    @property
-    def pid(self) -> int:
-        """As the sandbox's init sees it."""
-        return self.handle.pid
-
-    @property
-    def alive(self) -> bool:
-        """Not yet seen to have ended."""
-        return self.ended is None
-
-    @property
-    def helper(self) -> bool:
-        """Started by multiprocessing for its own needs."""
-        return any(helper in self.command for helper in _HELPERS)
-
-    @property
-    def asleep_since(self) -> float | None:
-        """Since when no thread of it has moved; None while one runs."""
-        if not self.sleeps or any(not sleep for sleep, _ in self.sleeps.values()):
-            return None
-        return max(since for _, since in self.sleeps.values())
 
 
 class Watch:
@@ -67,30 +29,30 @@ class Watch:
 
     def __init__(
         self,
-        root: int,
-        *,
         pids: Callable[[], Iterable[int]],
+        *,
         orphan_after: float,
-        outside: frozenset[int],
+        outside: Outside | None = None,
     ) -> None:
-        """Begin to watch.
+        """Begin to watch. The first process that is met counts as the root.
 
         Args:
-            root: PID of the root process.
             pids: the PIDs of the run's processes at this moment.
             orphan_after: seconds after which one that outlived its parent is an orphan.
-            outside: inodes of the standard streams that lead out of the run.
+            outside: what is shared with processes outside the run.
         """
         self._began = time.monotonic()
+        self._epoch = time.time()
         self._pids = pids
         self._orphan_after = orphan_after
-        self._outside = outside
+        self._outside = outside or Outside()
         self._seen: list[Seen] = []
         self._current: dict[int, Seen] = {}
-        self.users: dict[tuple[int, int], set[str]] = {}
-        """Who was seen to have a file open or mapped, by device and inode. (A System V segment
-        is a file of a file system of the kernel's own, with its id for an inode.)"""
-        self.meet(root)
+        self._last_look = 0.0
+        self.users: dict[tuple[int, int], set[tuple[str, str]]] = {}
+        """Who was seen to have a file open or mapped, by device and inode; and by which path,
+        for an inode is given out again as soon as its file is gone. (A System V segment is a file
+        of a file system of the kernel's own, with its id for an inode: device 0 stands for it.)"""
 
     @property
     def now(self) -> float:
@@ -104,57 +66,74 @@ class Watch:
 
     @property
     def alive(self) -> list[Seen]:
-        """Processes not seen to have ended."""
-        return [seen for seen in self._seen if seen.alive]
+        """Processes not seen to have ended, in order of birth."""
+        return [seen for seen in self._current.values() if seen.alive]
+
+    @property
+    def present(self) -> int:
+        """How many processes take a place in the process table, zombies too."""
+        return len(self._current)
 
     def name_of(self, pid: int) -> str:
         """The logical name of the process that has, or last had, this PID; "" if unseen."""
+        if pid in self._current:
+            return self._current[pid].name
         return next((seen.name for seen in reversed(self._seen) if seen.pid == pid), "")
+
+    def name_at(self, pid: int, second: int) -> str:
+        """The logical name of the process that had this PID at that second since 1970; or ""."""
+        when = second - self._epoch
+        for seen in reversed(self._seen):
+            # The kernel's seconds are cut, and a process was there before it was seen.
+            if seen.pid == pid and seen.started - 2 < when < (seen.ended or self.now) + 1:
+                return seen.name
+        return ""
 
     def look(self) -> None:
         """Take in births, deaths and changes of parent since the last look."""
         present = set(self._pids())
-        for pid in sorted(present):
-            seen = self._current.get(pid)
-            if seen is not None and not seen.handle.is_running():
-                self._gone(seen)  # the PID was given out again
-                seen = None
-            seen = seen or self.meet(pid)
-            if seen is not None:
-                self._update(seen)
-        for pid in self._current.keys() - present:
-            self._gone(self._current[pid])
+        now = self.now
+        # Those known first, then the newcomers: a newcomer whose parent has died since the last
+        # look is then matched with a death that is known. Each known one is asked for by itself,
+        # for the list may lack it, or have another process under its number.
+        for seen in list(self._current.values()):
+            if seen.handle.is_running():
+                self._update(seen, now)
+            else:
+                self._gone(seen, now)
+        for pid in sorted(present - self._current.keys()):
+            newcomer = self._greet(pid, now)
+            if newcomer is not None:
+                self._update(newcomer, now)
+        self._last_look = now
 
     def meet(self, pid: int) -> Seen | None:
         """What is known of the process with this PID; None if it is gone already."""
         known = self._current.get(pid)
         if known is not None:
-            return known
-        parent, command = None, "(ended before it was seen)"
+            if known.handle.is_running():
+                return known
+            self._gone(known, self.now)  # its PID was given out again
+        return self._greet(pid, self.now)
+
+    def _greet(self, pid: int, now: float) -> Seen | None:
         try:
             handle = psutil.Process(pid)
-            with handle.oneshot():
-                parent = self._current.get(handle.ppid())
-                command = " ".join(handle.cmdline()) or handle.name()
-        except psutil.ZombieProcess:
-            pass  # it has a parent and no command any more
-        except psutil.NoSuchProcess:
+            parent = self._current.get(handle.ppid()) or self._lately_dead()
+        except psutil.Error:
             return None
-        if parent is None and self._seen:
-            # Init is its parent by now, so the parent that it had is one of those that died.
-            dead = [seen for seen in self._seen if not seen.alive]
-            parent = dead[-1] if dead else None
-        seen = Seen(f"P{len(self._seen)}", handle, parent.name if parent else "", command, self.now)
+        # Until it executes something else it is what its parent is.
+        command = parent.command if parent else process_stat.command(pid)
+        image = parent.image if parent else process_stat.image(pid)
+        seen = Seen(f"P{len(self._seen)}", handle, parent, command, image, now)
         self._seen.append(seen)
         self._current[pid] = seen
         return seen
 
-    def reaped_by_init(self, pid: int, status: int) -> None:
-        """Init has waited for `pid`: no other process did, and none can any more."""
-        seen = self.meet(pid)
-        if seen is None:
-            return
+    def reaped_by_init(self, seen: Seen, status: int) -> None:
+        """Init has waited for it: no other process did, and none can any more."""
         now = self.now
+        self._parent_is_dead(seen, now)
         if seen.ended is None:
             seen.ended = now
         seen.status = status
@@ -162,17 +141,29 @@ class Watch:
             # The root is init's own child. And whoever was alive after its parent died has init
             # for a parent: that one did its duty, there was no zombie.
             seen.reaped = now
-        self._current.pop(pid, None)
+        self._current.pop(seen.pid, None)
 
-    def look_at_objects(self) -> None:
-        """Note who has which object open or mapped."""
+    def look_at_objects(self, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Note who has which object open or mapped.
+
+        Args:
+            go_on: asked before each process. A look at the memory of one that forks may take long.
+        """
         for seen in self.alive:
+            if not go_on():
+                return
             for mapping in procfs.shared_mappings(seen.pid):
                 device = 0 if mapping.path.startswith("/SYSV") else mapping.device
-                self.users.setdefault((device, mapping.inode), set()).add(seen.name)
+                user = (seen.name, mapping.path)
+                self.users.setdefault((device, mapping.inode), set()).add(user)
+            sockets: dict[int, str] = {}
             for descriptor in procfs.descriptors(seen.pid):
-                place = (descriptor.device, descriptor.inode)
-                self.users.setdefault(place, set()).add(seen.name)
+                place, path = (descriptor.device, descriptor.inode), descriptor.target
+                if stat.S_ISSOCK(descriptor.mode):
+                    sockets = sockets or procfs.bound_sockets(seen.pid)
+                    file = _bound_file(seen.pid, sockets.get(descriptor.inode))
+                    place, path = file or (place, path)
+                self.users.setdefault(place, set()).add((seen.name, path))
 
     def look_at_sleeps(self) -> float | None:
         """Note who sleeps; returns since when the whole run has been asleep, or None."""
@@ -184,7 +175,8 @@ class Watch:
                 before, since = seen.sleeps.get(thread, ("", now))
                 sleeps[thread] = (sleep, since if sleep and sleep == before else now)
             seen.sleeps = sleeps
-        asleep = [seen.asleep_since for seen in self.alive if not seen.helper]
+        # A helper that sleeps is idle; one that moves may be about to wake somebody.
+        asleep = [seen.asleep_since for seen in self.alive]
         if not asleep or None in asleep:
             return None
         return max(since for since in asleep if since is not None)
@@ -209,23 +201,16 @@ class Watch:
             )
         return tuple(found)
 
+    @property
+    def started(self) -> int:
+        """At least so many processes there were, those too that came and went unseen."""
+        parents = {seen.parent for seen in self._seen}
+        unseen = sum(seen.has_waited and seen not in parents for seen in self._seen)
+        return len(self._seen) + unseen
+
     def processes(self) -> tuple[Process, ...]:
         """Everything seen, as the trace tells it."""
-        return tuple(
-            Process(
-                seen.name,
-                seen.pid,
-                seen.parent,
-                seen.command,
-                seen.started,
-                seen.ended,
-                seen.reaped,
-                seen.orphaned,
-                seen.status,
-                seen.helper,
-            )
-            for seen in self._seen
-        )
+        return tuple(seen.told() for seen in self._seen)
 
     def _telling_wait(self, seen: Seen, family: list[int]) -> Wait:
         """Of several threads, the wait that tells most: a timed one, else one on a shared thing."""
@@ -236,30 +221,64 @@ class Watch:
         shared = [wait for wait in waits if wait.event != "another thread"]
         return (timed or shared or waits)[0]
 
-    def _update(self, seen: Seen) -> None:
+    def _update(self, seen: Seen, now: float) -> None:
+        if seen.ended is not None and seen.status is not None:
+            return  # a zombie whose status is known has nothing more to tell
         try:
             with seen.handle.oneshot():
                 status, parent = seen.handle.status(), seen.handle.ppid()
-                if status != psutil.STATUS_ZOMBIE:
-                    seen.command = " ".join(seen.handle.cmdline()) or seen.command
-        except psutil.NoSuchProcess:
+                zombie = status == psutil.STATUS_ZOMBIE
+                # The first thread of a program may end before the others: it is shown as a
+                # zombie, and the process lives.
+                ended = zombie and seen.handle.num_threads() <= 1
+        except psutil.Error:
             return  # gone since the list was made: the next look notices
-        now = self.now
         seen.stopped = status == psutil.STATUS_STOPPED
-        if status == psutil.STATUS_ZOMBIE:
-            if seen.ended is None:
-                seen.ended = now
-                seen.status = procfs.exit_status(seen.pid)
-        elif parent == os.getpid() and seen is not self.root:
-            if seen.outlived_parent is None:
-                seen.outlived_parent = now
-            if now - seen.outlived_parent >= self._orphan_after and not seen.helper:
-                seen.orphaned = seen.outlived_parent
+        image = "" if zombie else process_stat.image(seen.pid)
+        if image not in ("", seen.image):
+            seen.image, seen.command = image, process_stat.command(seen.pid) or seen.command
+        if parent == os.getpid() and seen is not self.root:
+            self._outlived_its_parent(seen, now, alive=not ended)
+        if ended:
+            seen.ended = now if seen.ended is None else seen.ended
+            seen.status = process_stat.exit_status(seen.pid)
 
-    def _gone(self, seen: Seen) -> None:
+    def _outlived_its_parent(self, seen: Seen, now: float, *, alive: bool) -> None:
+        self._parent_is_dead(seen, now)
+        if not alive:
+            return
+        if seen.outlived_parent is None:
+            seen.outlived_parent = now
+        if now - seen.outlived_parent >= self._orphan_after and not seen.helper:
+            seen.orphaned = seen.outlived_parent
+
+    def _gone(self, seen: Seen, now: float) -> None:
         """It left the process table without init: its parent waited for it, or ignores exits."""
-        now = self.now
         if seen.ended is None:
             seen.ended = now
         seen.reaped = now
         self._current.pop(seen.pid, None)
+
+    def _parent_is_dead(self, seen: Seen, now: float) -> None:
+        """The kernel gives a process to init only when its parent has ended."""
+        if seen.parent is not None and seen.parent.ended is None:
+            seen.parent.ended = now
+
+    def _lately_dead(self) -> Seen | None:
+        """The parent of a newcomer that has fallen to init: whoever alone died since last time."""
+        dead = [
+            seen
+            for seen in reversed(self._seen)
+            if seen.ended is not None and seen.ended >= self._last_look
+        ]
+        return dead[0] if len(dead) == 1 else None
+
+
+def _bound_file(pid: int, path: str | None) -> tuple[tuple[int, int], str] | None:
+    """The file of a Unix socket, which may be bound by a path relative to its process."""
+    try:
+        full = os.path.realpath(os.path.join(os.readlink(f"/proc/{pid}/cwd"), path or ""))
+        status = os.stat(full)
+    except OSError:
+        return None
+    return ((status.st_dev, status.st_ino), full) if path else None

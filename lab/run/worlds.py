@@ -6,8 +6,11 @@ would be a guess: a child tries, and its answer is the truth.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import signal
+import warnings
 from dataclasses import dataclass
 
 from lab.kernel.namespaces import NamespaceError, furnish, leave_host
@@ -26,6 +29,11 @@ class World:
     """/tmp and TMPDIR can be covered by a layer that vanishes."""
     refusal: str = ""
     """Why there are no namespaces."""
+
+    @property
+    def private(self) -> bool:
+        """The run has namespaces of its own."""
+        return self.isolation is Isolation.NAMESPACES
 
 
 def choose(isolation: Isolation) -> World:
@@ -56,10 +64,11 @@ def best() -> World:
 def _attempt(*, new_user: bool) -> str:
     """Build a sandbox in a child and throw it away; "ok", "ok tmp", or the refusal."""
     reader, writer = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         answer = "the attempt ended early"
         try:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, there is nothing to wait for
             leave_host(new_user=new_user)
             init = os.fork()
             if init:
@@ -74,5 +83,14 @@ def _attempt(*, new_user: bool) -> str:
     os.close(writer)
     with os.fdopen(reader) as answer_file:
         answer = answer_file.read()
-    os.waitpid(child, 0)
+    with contextlib.suppress(ChildProcessError):  # the host ignores SIGCHLD
+        os.waitpid(child, 0)
     return answer
+
+
+def fork() -> int:
+    """Fork, also beside other threads: the child calls nothing that one of them could hold."""
+    with warnings.catch_warnings():
+        # Python 3.12 warns of any fork beside threads, and under pytest-xdist there is one.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
