@@ -68,9 +68,7 @@ class MemoryAccess(Operation):
                 if task.space.region_at(further) is None:
                     return self._crashes(task, stop)
                 places.append(self._place(further, self.kind.size))
-                stop = machine.step_instruction(
-                    task, ptrace.registers(task.tid), places[-1]
-                )
+                stop = machine.step_instruction(task, ptrace.registers(task.tid), places[-1])
             elif self.kind.repeated and ptrace.registers(task.tid).rip == self.regs.rip:
                 # A string instruction traps after each of its rounds, still standing at itself.
                 stop = machine.step_instruction(task, ptrace.registers(task.tid), first)

@@ -52,9 +52,7 @@ def map_shared(world: World, task: Task, regs: Registers) -> None:
         address = task.space.reserve(size)
         flags |= _MAP_FIXED_NOREPLACE
     flags &= ~_MAP_ANONYMOUS
-    regs.become_call(
-        regs.call, (address, size, 0 if closed else protection, flags, made, offset)
-    )
+    regs.become_call(regs.call, (address, size, 0 if closed else protection, flags, made, offset))
     ptrace.set_registers(task.tid, regs)
     result = task.machine.run_to_end_of_call(task)
     if result > 0:

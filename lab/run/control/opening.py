@@ -44,6 +44,4 @@ def opened_for(task: Task, regs: Registers) -> Iterator[None]:
 
 def set_protection(task: Task, region: Region, protection: int) -> None:
     """Change what the task may do with a mapping, by a call made for the lab."""
-    task.machine.inject(
-        task, _MPROTECT, region.start, region.end - region.start, protection
-    )
+    task.machine.inject(task, _MPROTECT, region.start, region.end - region.start, protection)

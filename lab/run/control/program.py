@@ -59,9 +59,7 @@ def _child_process(world: World, parent: Process, host: int, name: str) -> Proce
         space.users += 1
     else:
         space = parent.space.child(open_memory(host))
-    process = Process(
-        name, host, pid_inside(host), parent, space, parent.command, world.seconds
-    )
+    process = Process(name, host, pid_inside(host), parent, space, parent.command, world.seconds)
     parent.children.append(process)
     world.processes.append(process)
     return process
@@ -138,5 +136,3 @@ def break_everywhere(process: Process) -> None:
         if len(fields) > 5 and "x" in fields[1] and fields[5].startswith("/"):
             start, offset = int(fields[0].partition("-")[0], 16), int(fields[2], 16)
             set_breakpoints(process.space, fields[5], start, offset)
-
-

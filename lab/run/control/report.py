@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.kernel.ipc_tables import Entry, waiting_messages
+from lab.run.control.lines import line_of
 from lab.run.control.task import Process as Controlled
 from lab.run.control.task import Task, Where
 from lab.run.control.world import World
@@ -65,7 +66,9 @@ def _object(world: World, entry: Entry) -> SharedObject:
     identity = f"{entry.type}:{entry.name}"
     users = {event.process.partition(".")[0] for event in world.events if event.object == identity}
     makers = [
-        event.process for event in world.events if event.object == identity and event.action == "create"
+        event.process
+        for event in world.events
+        if event.object == identity and event.action == "create"
     ]
     return SharedObject(
         entry.type,
@@ -108,4 +111,5 @@ def _blocked_task(world: World, task: Task) -> Blocked | None:
         world.seconds,
         timed=operation.deadline is not None,
         on=operation.on(),
+        where=line_of(task.space) if world.with_lines else "",
     )

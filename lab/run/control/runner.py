@@ -67,17 +67,24 @@ class Runner:
         """Stops of traced tasks in all runs so far: what control costs."""
         self.runs = 0
 
-    def run(self, choose: Callable[[Point], int], *, max_steps: int) -> Trace:
-        """Run the program once; `choose` decides at each step.
+    def run(
+        self, choose: Callable[[Point], int], *, max_steps: int, with_lines: bool = False
+    ) -> Trace:
+        """Run the program once.
+
+        Args:
+            choose: decides at each step who moves.
+            max_steps: after so many steps the run is ended as endless.
+            with_lines: note at each step at which line of Python the program is; slow.
 
         Raises ControlRefusedError, and whatever `choose` raises, after ending the run.
         """
         kept = self._kept
         kept.letterbox.reset()
         kept.output.empty()
-        host = self._fork_root()
+        host = self._fork_root(zygote.RUN_WITH_LINES if with_lines else zygote.RUN)
         machine = Machine()
-        world = World(machine, self._places(), _INSTALLED)
+        world = World(machine, self._places(), _INSTALLED, with_lines=with_lines)
         try:
             self._seize(host)
             root = first_task(world, host, Space(open_memory(host)))
@@ -172,12 +179,12 @@ class Runner:
         if answer != b"+":
             raise LabError(f"the sandbox's zygote failed: {answer.decode(errors='replace')}")
 
-    def _fork_root(self) -> int:
+    def _fork_root(self, command: bytes) -> int:
         """Have a root forked; returns its PID as this process sees it.
 
         The kernel translates the PID in a message's credentials for whoever reads it.
         """
-        self._command(zygote.RUN)
+        self._command(command)
         size = socket.CMSG_SPACE(_CREDENTIALS.size)
         try:
             _, ancillary, _, _ = self._kept.hello.recvmsg(1, size)
@@ -269,5 +276,3 @@ def _advice(refused: OSError) -> str:
             "to 0 or 1, or run the container with --cap-add SYS_PTRACE; `lab run` still observes"
         )
     return f"ptrace does not work here ({refused.strerror}); `lab run` still observes"
-
-

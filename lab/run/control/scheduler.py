@@ -20,6 +20,7 @@ from lab.run.control.calls.processes import Exit
 from lab.run.control.calls.futex import FutexSleep, words_changed_by_exit
 from lab.run.control.calls.signals import deliverable
 from lab.run.control.catalogue import MODELS
+from lab.run.control.lines import line_of
 from lab.run.control.machine import Machine, TaskGoneError, UnexpectedStopError, state
 from lab.run.control.program import became_another_program, child_of, pid_inside
 from lab.run.control.semaphore import SemaphoreCall, at_breakpoint, prepare_deadline
@@ -113,6 +114,8 @@ class Scheduler:
             if deliverable(task) and self._take_signals_first(task):
                 return
         task.operation = None
+        if self.world.with_lines:
+            operation.where = line_of(task.space)
         try:
             effect = operation.interrupt(task) if interrupted else operation.perform(task)
         except TaskGoneError as gone:
@@ -288,7 +291,9 @@ class Scheduler:
                 child.orphaned = world.seconds
         parent = process.parent
         if parent is None or parent.ended is not None:
-            process.reaped = world.seconds if parent is None or process.orphaned is not None else None
+            process.reaped = (
+                world.seconds if parent is None or process.orphaned is not None else None
+            )
         elif os.path.exists(f"/proc/{process.host}"):
             process.waitable = True
         else:
@@ -320,7 +325,11 @@ class Scheduler:
         self.world.clock = max(self.world.clock, min(deadlines))
         for task in alive:
             operation = task.operation
-            if isinstance(operation, FutexSleep) and operation.lazy and operation.deadline == min(deadlines):
+            if (
+                isinstance(operation, FutexSleep)
+                and operation.lazy
+                and operation.deadline == min(deadlines)
+            ):
                 operation.lazy = False
         return True
 

@@ -197,5 +197,3 @@ def _set_errno(task: Task, regs: Registers, number: int) -> None:
         space.errno_offset = ptrace.registers(task.tid).rax - regs.fs_base
     address = (regs.fs_base + space.errno_offset) & ((1 << 64) - 1)
     os.pwrite(space.memory, number.to_bytes(4, "little"), address)
-
-

@@ -119,6 +119,8 @@ class Operation:
     """Whether another task may be chosen before it."""
     waits_for: str = ""
     """The event that it waits for while it is not ready, for the report."""
+    where = ""
+    """The line of the program that it is on, where lines are noted."""
     takes_signals = False
     """It waits for signals: one that is pending ends it, and is not delivered before it."""
     sleeps = False

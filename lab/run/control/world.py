@@ -10,7 +10,7 @@ import os
 import select
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,8 @@ class World:
     """Directories whose files count as shared: temporary ones, and the working directory."""
     unshared: tuple[str, ...] = ()
     """Directories below them whose files do not: an installation, which nobody changes."""
+    with_lines: bool = False
+    """The program notes its lines, and steps are to be marked with them."""
     clock: int = 0
     """Virtual nanoseconds since the run began."""
     tasks: list[Task] = field(default_factory=list)
@@ -125,7 +127,10 @@ class World:
 
     def record(self, task: Task, operation: Operation, effect: Effect) -> None:
         """Write down a step."""
-        self.events.append(operation.event(task, len(self.events), self.seconds, effect))
+        event = operation.event(task, len(self.events), self.seconds, effect)
+        if self.with_lines:
+            event = replace(event, where=operation.where)
+        self.events.append(event)
         self.versions[operation.object] = self.versions.get(operation.object, 0) + 1
 
     def version(self, thing: str) -> int:
@@ -207,8 +212,10 @@ class World:
         given = task.space.string(address)
         if given.startswith("/"):
             return os.path.normpath(given)
-        base = f"/proc/{task.tid}/cwd" if directory == _AT_FDCWD else (
-            f"/proc/{task.tid}/fd/{directory}"
+        base = (
+            f"/proc/{task.tid}/cwd"
+            if directory == _AT_FDCWD
+            else (f"/proc/{task.tid}/fd/{directory}")
         )
         try:
             return os.path.normpath(os.path.join(os.readlink(base), given))

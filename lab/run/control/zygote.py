@@ -23,11 +23,13 @@ from typing import NoReturn
 
 from lab.kernel import injection, libc, seccomp, vdso
 from lab.kernel.namespaces import show_processes
+from lab.run.control.lines import SIZE as LINES_SIZE
+from lab.run.control.lines import record_lines
 from lab.run.letterbox import Letterbox
 from lab.run.root import Program, begin
 
-RUN, REAP = b"r", b"e"
-"""Commands: fork a root; reap everything that is left."""
+RUN, RUN_WITH_LINES, REAP = b"r", b"l", b"e"
+"""Commands: fork a root; the same, noting its lines; reap everything that is left."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def _map_page() -> None:
         ctypes.c_long,
     )
     fixed_private_anonymous = 0x100022
-    place = function(injection.PAGE, injection.SIZE, 7, fixed_private_anonymous, -1, 0)
+    size = injection.SIZE + LINES_SIZE
+    place = function(injection.PAGE, size, 7, fixed_private_anonymous, -1, 0)
     if place != injection.PAGE:
         raise OSError(ctypes.get_errno(), "the lab's page of code could not be mapped")
     ctypes.memmove(injection.PAGE, injection.CODE, len(injection.CODE))
@@ -105,11 +108,11 @@ def _patch_clocks() -> None:
 def _loop(assignment: Assignment, commands: socket.socket, hello: socket.socket) -> None:
     while True:
         command = commands.recv(1)
-        if command == RUN:
+        if command in (RUN, RUN_WITH_LINES):
             # The PIDs of every run are the same: the root is 2.
             Path("/proc/sys/kernel/ns_last_pid").write_text("1")
             if os.fork() == 0:
-                _become_root(assignment, hello)
+                _become_root(assignment, hello, with_lines=command == RUN_WITH_LINES)
             commands.sendall(b"+")
         elif command == REAP:
             with contextlib.suppress(ChildProcessError):
@@ -120,7 +123,7 @@ def _loop(assignment: Assignment, commands: socket.socket, hello: socket.socket)
             os._exit(0)  # the controller hung up
 
 
-def _become_root(assignment: Assignment, hello: socket.socket) -> NoReturn:
+def _become_root(assignment: Assignment, hello: socket.socket, *, with_lines: bool) -> NoReturn:
     gc.freeze()  # zeroes the counts: every run collects at the same moments
     random.seed(0)
 
@@ -129,6 +132,7 @@ def _become_root(assignment: Assignment, hello: socket.socket) -> NoReturn:
         hello.recv(1)  # traced from here on
         hello.close()
         seccomp.install(assignment.filter)
+        if with_lines:
+            record_lines()
 
     begin(assignment.program, assignment.letterbox, assignment.streams, {hello.fileno()}, ready)
-

@@ -103,7 +103,16 @@ class DescriptorCall(CallOperation):
 
 
 _BUFFERED = frozenset(
-    {"read", "write", "pread64", "pwrite64", "recvfrom", "sendto", "mq_timedsend", "mq_timedreceive"}
+    {
+        "read",
+        "write",
+        "pread64",
+        "pwrite64",
+        "recvfrom",
+        "sendto",
+        "mq_timedsend",
+        "mq_timedreceive",
+    }
 )
 _SIZED = _BUFFERED
 _FLAGGED = {"recvfrom": 3, "sendto": 3, "recvmsg": 2, "sendmsg": 2}
@@ -115,9 +124,7 @@ class QueueCall(DescriptorCall):
 
     def ready(self) -> bool:
         """As for any descriptor, or past the time limit."""
-        return super().ready() or (
-            self.deadline is not None and self.world.clock >= self.deadline
-        )
+        return super().ready() or (self.deadline is not None and self.world.clock >= self.deadline)
 
     def perform(self, task: Task) -> Effect:
         """Make the call; its own time limit is the virtual clock's business."""

@@ -92,8 +92,8 @@ class Lock(CallOperation):
         original = self.regs.copy()
         if self.waits:
             changed = self.regs.copy()
-            changed.rsi = _WAITING[self.argument(1)] if self.call == "fcntl" else (
-                changed.rsi | _LOCK_NB
+            changed.rsi = (
+                _WAITING[self.argument(1)] if self.call == "fcntl" else (changed.rsi | _LOCK_NB)
             )
             task.machine.set_registers(task, changed)
         result = task.machine.run_to_end_of_call(task)

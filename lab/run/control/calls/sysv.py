@@ -33,7 +33,9 @@ class SemaphoreOperation(CallOperation):
         whole = len(data) // _OPERATION.size * _OPERATION.size
         self.operations = list(_OPERATION.iter_unpack(data[:whole]))
         self.action = (
-            Action.ACQUIRE if any(change <= 0 for _, change, _ in self.operations) else Action.RELEASE
+            Action.ACQUIRE
+            if any(change <= 0 for _, change, _ in self.operations)
+            else Action.RELEASE
         )
         if len(self.operations) == 1:
             self.offset, self.size = self.operations[0][0], 1
