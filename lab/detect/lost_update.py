@@ -57,7 +57,9 @@ def _shortfall(trace: Trace) -> str:
 
 
 def _seen(found: list[StaleWrite], short: str) -> Finding:
-    first = found[0]
+    # The one that takes the fewest steps to show; the others are told after it.
+    first = min(found, key=lambda stale: stale.late.step - stale.read.step)
+    found = [first, *(stale for stale in found if stale is not first)]
     late, other = first.late.process, first.overwritten.process
     name = f"{first.read.object}+{first.offset}" if first.offset else first.read.object
     wrote, there = _named(first.is_there), _named(first.was_there)

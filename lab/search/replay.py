@@ -36,9 +36,24 @@ class Diverged(Exception):  # noqa: N818  # what happened, and a replay that did
         self.recorded = recorded
         self.found = found
 
-    def __reduce__(self) -> tuple[type[Diverged], tuple[int, str, str]]:
+    def __reduce__(self) -> tuple[type[Diverged], tuple[object, ...]]:
         # It travels from the tracer to the lab, and an exception is rebuilt from its text.
         return (Diverged, (self.step, self.recorded, self.found))
+
+
+class Unlike(Diverged):
+    """The same choices led to another run, and it is not known at which step they parted."""
+
+    def __init__(self, steps: int) -> None:
+        Exception.__init__(
+            self,
+            f"the replay made the recorded choices, and yet it was another run: in one of its "
+            f"{steps} steps, an object or a value is not the recorded one",
+        )
+        self.step, self.recorded, self.found = steps, "", ""
+
+    def __reduce__(self) -> tuple[type[Diverged], tuple[object, ...]]:
+        return (Unlike, (self.step,))
 
 
 class Replay:

@@ -98,7 +98,9 @@ class Token:
     origin: Origin
     schedule: Schedule
     actions: tuple[Action, ...] = ()
-    """What was done at each step."""
+    """What was chosen each time, in order."""
+    max_steps: int = 0
+    """The bound of steps that the run had."""
     fingerprint: int = 0
     """Of the whole trace, as `fingerprint` makes it."""
     made_on: str = ""
@@ -114,6 +116,7 @@ class Token:
             "".join(_packed(self.schedule, names)),
             self.schedule.preemptions,
             "".join(_LETTERS[action] for action in self.actions),
+            self.max_steps,
             self.fingerprint,
             self.made_on,
         ]
@@ -207,7 +210,7 @@ def _unfolded(text: str) -> bytes:
 
 
 def _understood(content: Any) -> Token:
-    source, words, parameters, names, packed, preemptions, letters, mark, made_on = content
+    source, words, parameters, names, packed, preemptions, letters, most, mark, made_on = content
     names = [str(name) for name in names]
     return Token(
         Origin(
@@ -217,6 +220,7 @@ def _understood(content: Any) -> Token:
         ),
         Schedule(tuple(_unpacked(packed, names)), int(preemptions)),
         tuple(_ACTIONS[letter] for letter in letters),
+        int(most),
         int(mark),
         str(made_on),
     )

@@ -122,6 +122,14 @@ def test_each_place_is_a_finding_and_each_further_loss_there_a_detail() -> None:
     assert other.details == ()
 
 
+def test_the_loss_that_takes_the_fewest_steps_to_show_is_told_first() -> None:
+    slow = (read("P3", 4), *LOST, write("P3", 5, 5))
+    (finding,) = detect(controlled(*slow))
+
+    assert finding.key_steps == (1, 3, 4)
+    assert finding.details[0].startswith("again: P3 read at step 0")
+
+
 def test_of_many_losses_some_are_told_and_the_rest_counted() -> None:
     (finding,) = detect(controlled(*LOST * 10))
 

@@ -21,8 +21,9 @@ from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab.detect.holds import holds
 from lab.search.strategy import Pending, Point
-from lab.trace import Action, Ending, Event, Failure, Process, Trace
+from lab.trace import Action, Blocked, Ending, Event, Failure, Process, Trace
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,30 @@ class Machine:
             after=after,
         )
 
+    def process(self, name: str) -> Process:
+        over = self.next[name] is None
+        rank = list(self.next).index(name)
+        return Process(name, rank, "", name, 0.0, ended=0.0 if over else None, status=0)
+
+    def blocked(self, events: list[Event]) -> tuple[Blocked, ...]:
+        """Who waits for what when nobody can move."""
+        holders = holds(events)
+        waiting = [(name, pending) for name, pending in self.next.items() if pending is not None]
+        return tuple(
+            Blocked(
+                name,
+                str(pending.action),
+                pending.object,
+                "",
+                0.0,
+                timed=False,
+                on=(pending.object,)
+                if pending.action is Action.WAIT
+                else tuple(hold.process for hold in holders if hold.object == pending.object),
+            )
+            for name, pending in waiting
+        )
+
     def _possible(self, pending: Operation) -> bool:
         match pending.action:
             case Action.ACQUIRE:
@@ -240,7 +265,8 @@ def run(program: Program, choose: Callable[[Point], int], max_steps: int = 1000)
             "controlled",
             ending,
             0.0,
-            tuple(Process(name, rank, "", name, 0.0) for rank, name in enumerate(machine.next)),
+            tuple(machine.process(name) for name in machine.next),
+            blocked=machine.blocked(events) if ending is Ending.STUCK else (),
             failure=machine.failure,
             events=tuple(events),
         ),

@@ -1,0 +1,194 @@
+"""Explore a program: run it under one schedule after another and give the one answer.
+
+This is the door for Python programs and for the command line. It is not called `explore`, for a
+module of that name would take the place of the function in `lab`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from lab.essence import Essence
+from lab.finding import Finding, Result, Verdict
+from lab.loop import MOST_STEPS, Plan
+from lab.loop import replay as replay_once
+from lab.loop import search as search_on
+from lab.run.limits import LabError
+from lab.search.named import strategy as strategy_named
+from lab.search.replay import Diverged
+from lab.search.token import Origin, Token, here
+from lab.target import Explorable, Target, found_again, target
+from lab.verdict import Series
+
+if TYPE_CHECKING:
+    from lab.run.control import Runner
+
+Progress = Callable[[str], None]
+
+
+def explore(
+    program: Explorable,
+    *,
+    strategy: str = "random",
+    schedules: int = 100,
+    seed: int = 0,
+    max_steps: int = MOST_STEPS,
+    stop_at_first: bool = False,
+    time_limit: float | None = None,
+    parameters: Mapping[str, str] | None = None,
+    progress: Progress = lambda _: None,
+) -> Result:
+    """Run a program under control, each time with another schedule, and judge what it did.
+
+    Args:
+        program: a function that forks, uses multiprocessing or starts commands; the id of a
+            scenario; or a command with its arguments.
+        strategy: which schedule next: "random".
+        schedules: how many.
+        seed: where random choices begin; the same seed gives the same schedules.
+        max_steps: steps after which one run counts as endless.
+        stop_at_first: end with the first run that shows a finding.
+        time_limit: seconds of one run; by default what a scenario declares, or 10.
+        parameters: of a scenario, as texts.
+        progress: is told in a few words how far it is.
+
+    Raises LabError where control is refused or the program cannot be had, UnknownStrategy,
+    UnknownName, DeclarationError or ValueError for what makes no sense, and KeyboardInterrupt
+    after everything was ended.
+    """
+    wanted = target(program, parameters, time_limit=time_limit)
+    plan = Plan(schedules, max_steps, stop_at_first)
+    (result,) = explored(wanted, plan, strategy=strategy, seed=seed, progress=progress)
+    return result
+
+
+def explored(
+    wanted: Target, plan: Plan, *, strategy: str, seed: int, progress: Progress = lambda _: None
+) -> Iterator[Result]:
+    """Explore and give the one result.
+
+    Interrupted by Ctrl-C it still gives the result of the runs so far, if there are any; the
+    KeyboardInterrupt follows when the consumer has dealt with that and asks for more.
+
+    Raises as `explore` does.
+    """
+    if plan.schedules < 1 or plan.max_steps < 1:
+        raise ValueError("at least one schedule of at least one step; give 1 or more of each")
+    search = strategy_named(strategy, seed=seed)
+    if wanted.lacking:
+        yield _unready(wanted)
+        return
+    # Heavy, and Linux only, hence here.
+    from lab.run.control import in_controller
+
+    series, began = Series(), time.monotonic()
+
+    def heard(run: object) -> None:
+        assert isinstance(run, Essence)
+        series.add(run)
+        progress(f"{wanted.name}: {series.runs} of {plan.schedules} schedules")
+
+    def work(runner: Runner, report: Callable[[object], None]) -> tuple[bool, tuple[str, ...]]:
+        return search_on(runner, search, plan, wanted.origin, report)
+
+    def concluded(*notes: str, exhausted: bool = False) -> Result:
+        result = series.conclude(
+            scenario=wanted.name,
+            seconds=time.monotonic() - began,
+            parameters=wanted.parameters,
+            search=f"{strategy}, seed {seed}",
+            exhausted=exhausted,
+        )
+        return dataclasses.replace(result, notes=(*result.notes, *notes))
+
+    try:
+        exhausted, notes = in_controller(work, wanted.program, wanted.limits, heard=heard)
+    except KeyboardInterrupt:
+        if series.runs:
+            yield concluded(f"stopped by Ctrl-C after {series.runs} of {plan.schedules} schedules")
+        raise
+    except LabError as error:
+        if not series.found:
+            raise
+        # A finding outranks everything: what failed after it can only be told beside it.
+        yield concluded(f"the search ended after {series.runs} schedules: {error}")
+        return
+    yield concluded(*notes, exhausted=exhausted)
+
+
+def replay(
+    token: str | Finding, program: Explorable | None = None, *, time_limit: float | None = None
+) -> Result:
+    """Run the very schedule of a token again.
+
+    A run that turns out to be another one is an `error` that names the first step known to
+    differ, whatever came out of it.
+
+    Args:
+        token: as a report shows it, or the finding that carries it.
+        program: what to run, where the token cannot find it: a function inside another, say.
+        time_limit: seconds of the run; by default what a scenario declares, or 10.
+
+    Raises BadToken for a text that is no token, and otherwise as `explore` does.
+    """
+    text, steps = (token.schedule, token.steps) if isinstance(token, Finding) else (token, ())
+    if steps and steps[0].step > 0:
+        steps = ()  # a long run of which only the end was kept
+    read = Token.read(text)
+    if program is None:
+        wanted = found_again(read.origin, time_limit=time_limit)
+    else:
+        wanted = target(program, dict(read.origin.parameters) or None, time_limit=time_limit)
+    if wanted.lacking:
+        return _unready(wanted)
+    from lab.run.control import in_controller
+
+    began = time.monotonic()
+
+    def work(runner: Runner, _report: Callable[[object], None]) -> Essence | Diverged:
+        try:
+            return replay_once(runner, read, steps)
+        except Diverged as diverged:
+            return diverged
+
+    answer = in_controller(work, wanted.program, wanted.limits)
+    series = Series()
+    if isinstance(answer, Essence):
+        series.add(answer)
+    result = series.conclude(
+        scenario=wanted.name,
+        seconds=time.monotonic() - began,
+        parameters=wanted.parameters,
+        search="replay",
+    )
+    if isinstance(answer, Diverged):
+        result = dataclasses.replace(
+            result, mode="controlled", runs=1, reason=_astray(answer, read, wanted.origin)
+        )
+    return result
+
+
+def _astray(diverged: Diverged, token: Token, origin: Origin) -> str:
+    """What to think of a replay that was another run."""
+    if token.made_on != here():
+        why = f"the token was made on {token.made_on}, and this is {here()}"
+    elif origin != token.origin:
+        why = f"the token belongs to {token.origin.name}"
+    else:
+        why = "the program has changed since, or does not depend on its schedule alone"
+    return f"{diverged}; {why}"
+
+
+def _unready(wanted: Target) -> Result:
+    return Result(
+        scenario=wanted.name,
+        mode="controlled",
+        verdict=Verdict.ERROR,
+        runs=0,
+        seconds=0.0,
+        reason=f"it needs {', '.join(wanted.lacking)}, which this machine lacks; install it, then "
+        "try again",
+    )

@@ -1,0 +1,151 @@
+"""What an exploration runs, and how its tokens say where to find that again."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lab.run.limits import LabError, Limits
+from lab.scenario import Scenario, declared
+from lab.search.token import Origin, Source
+
+if TYPE_CHECKING:
+    from lab.run.root import Program
+
+Explorable: TypeAlias = Callable[..., Any] | str | Sequence[str]
+"""A function, declared as a scenario or not; the id of a scenario in the catalogue; or a command
+and its arguments."""
+
+_CATALOGUE = "scenarios"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A program to be run under control, with the bounds of one run."""
+
+    origin: Origin
+    name: str
+    """As results name it."""
+    program: Program
+    limits: Limits
+    parameters: tuple[tuple[str, str], ...] = ()
+    """All that it runs with, set or not."""
+    lacking: tuple[str, ...] = ()
+    """What it needs and this machine has not."""
+
+
+def target(
+    program: Explorable,
+    settings: Mapping[str, str] | None = None,
+    *,
+    time_limit: float | None = None,
+) -> Target:
+    """Make ready what is to be explored.
+
+    Args:
+        program: see `Explorable`.
+        settings: parameters of a scenario, as the command line gives them.
+        time_limit: seconds of one run; by default what a scenario declares, or 10.
+
+    Raises UnknownName for a scenario that does not exist, DeclarationError for a wrong setting,
+    ValueError for settings of what takes none.
+    """
+    if isinstance(program, str):
+        return _of_scenario(_in_catalogue(program), settings or {}, time_limit)
+    if callable(program):
+        scenario = declared(program)
+        if scenario is not None:
+            return _of_scenario(scenario, settings or {}, time_limit)
+    if settings:
+        raise ValueError(f"only a scenario takes parameters; {program!r} is none")
+    limits = Limits(seconds=time_limit or Limits.seconds)
+    return _of_function(program, limits) if callable(program) else _of_command(program, limits)
+
+
+def found_again(origin: Origin, *, time_limit: float | None = None) -> Target:
+    """The program that a token names.
+
+    Raises LabError for a function that has no name to be found by, and what `target` raises.
+    """
+    match origin.source:
+        case Source.SCENARIO:
+            return target(origin.name, dict(origin.parameters), time_limit=time_limit)
+        case Source.COMMAND:
+            return target(origin.words, time_limit=time_limit)
+        case Source.FUNCTION:
+            return target(_function(origin.name), dict(origin.parameters), time_limit=time_limit)
+
+
+def _in_catalogue(name: str) -> Scenario:
+    from lab.catalogue import UnknownName, select
+
+    found = select([name])
+    if len(found) > 1:
+        ids = ", ".join(scenario.id for scenario in found)
+        raise UnknownName(f"{name} is a family; one scenario at a time, one of: {ids}")
+    return found[0]
+
+
+def _of_scenario(
+    scenario: Scenario, settings: Mapping[str, str], time_limit: float | None
+) -> Target:
+    from lab.catalogue import missing
+    from lab.run.root import Function
+
+    arguments = scenario.arguments(settings)
+    parameters = tuple(sorted(settings.items()))
+    if scenario.body.__module__.startswith(f"{_CATALOGUE}."):
+        origin = Origin(Source.SCENARIO, (scenario.id,), parameters)
+    else:  # declared in somebody's tests, where the catalogue does not look
+        origin = Origin(Source.FUNCTION, (_name(scenario.body),), parameters)
+    return Target(
+        origin,
+        scenario.id,
+        Function(scenario.id, functools.partial(scenario.body, **arguments)),
+        Limits(seconds=time_limit or scenario.time_limit, zombie_after=scenario.zombie_after),
+        tuple((name, str(value)) for name, value in arguments.items()),
+        missing(scenario),
+    )
+
+
+def _of_function(body: Callable[..., Any], limits: Limits) -> Target:
+    from lab.run.root import Function
+
+    origin = Origin(Source.FUNCTION, (_name(body),))
+    return Target(origin, origin.name, Function(origin.name, body), limits)
+
+
+def _name(body: Callable[..., Any]) -> str:
+    if isinstance(body, functools.partial):  # its arguments cannot be found again by a name
+        return f"{_name(body.func)}<partial>"
+    return f"{body.__module__}:{getattr(body, '__qualname__', type(body).__qualname__)}"
+
+
+def _of_command(arguments: Sequence[str], limits: Limits) -> Target:
+    from lab.run.root import Command
+
+    if not arguments:
+        raise ValueError("a command needs at least the program's name")
+    command = Command(tuple(arguments))
+    return Target(Origin(Source.COMMAND, command.arguments), shlex.join(arguments), command, limits)
+
+
+def _function(name: str) -> Callable[..., Any]:
+    module, _, qualname = name.partition(":")
+    hint = f"give it yourself: lab.replay(token, {qualname.rpartition('.')[2]})"
+    # What is called __main__ now is another program than it was then.
+    if module == "__main__" or "<" in qualname:
+        raise LabError(f"the token belongs to {name}, which no name leads to; {hint}")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise LabError(f"the token belongs to the function {name}: {error}; {hint}") from error
+    if not callable(found):
+        raise LabError(f"the token belongs to {name}, which is no function any more; {hint}")
+    return found  # type: ignore[no-any-return]  # checked just above
