@@ -33,8 +33,7 @@ _SCRATCH = PAGE + 0x400
 _FRAME = PAGE + 0x800
 CODE = (
     # syscall; pop rax; pop rdi; pop rsi; pop rdx; pop rcx; pop r11; iretq
-    bytes.fromhex("0f05 58 5f 5e 5a 59 415b 48cf").ljust(0x40, b"\x90")
-    + bytes.fromhex("0f05 cc")
+    bytes.fromhex("0f05 58 5f 5e 5a 59 415b 48cf").ljust(0x40, b"\x90") + bytes.fromhex("0f05 cc")
 ).ljust(0x400, b"\0")
 CALL_TRAP = _CALL + 3
 """Where a task stands at the trap after a call made for the tracer."""

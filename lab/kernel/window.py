@@ -31,7 +31,9 @@ _FAILED = ctypes.c_void_p(-1).value
 class SharedMemory:
     """An object that processes map: a file, anonymous memory, or a System V segment."""
 
-    def __init__(self, identity: str, *, descriptor: int | None, segment: int | None = None) -> None:
+    def __init__(
+        self, identity: str, *, descriptor: int | None, segment: int | None = None
+    ) -> None:
         """Map the object into this process.
 
         Args:
@@ -167,7 +169,10 @@ class Space:
         """The space of a forked child: the same mappings, counted as one more user of each."""
         copy = Space(
             memory,
-            [Region(r.start, r.end, r.memory, r.offset, r.protection, r.closed) for r in self.regions],
+            [
+                Region(r.start, r.end, r.memory, r.offset, r.protection, r.closed)
+                for r in self.regions
+            ],
             self.next_address,
             dict(self.breakpoints),
             self.errno_offset,
@@ -197,7 +202,9 @@ class Space:
         """A NUL-terminated string, never reading past the page where it ends."""
         collected = b""
         while b"\0" not in collected and len(collected) < limit:
-            chunk = self.read(address + len(collected), PAGE_SIZE - (address + len(collected)) % PAGE_SIZE)
+            chunk = self.read(
+                address + len(collected), PAGE_SIZE - (address + len(collected)) % PAGE_SIZE
+            )
             if not chunk:
                 break
             collected += chunk
