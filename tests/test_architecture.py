@@ -44,13 +44,18 @@ def _module_name(path: Path, above: Path) -> str:
 
 def _imported(path: Path, importer: str) -> Iterator[str]:
     package = importer if path.name == "__init__.py" else importer.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    module = ast.parse(path.read_text())
+    if "." not in importer:
+        # The package itself is run with each of its modules, but it opens its doors to the impure
+        # rooms only when somebody asks for them; what it tells type checkers nobody runs.
+        module.body = [node for node in module.body if not _for_type_checkers(node)]
+    for node in ast.walk(module):
         match node:
             case ast.Import(names=names):
                 targets = [name.name for name in names]
-            case ast.ImportFrom(module=module, names=names, level=level):
+            case ast.ImportFrom(module=origin, names=names, level=level):
                 here = package.rsplit(".", level - 1)[0] if level else ""
-                source = ".".join(part for part in (here, module) if part)
+                source = ".".join(part for part in (here, origin) if part)
                 targets = [source, *(f"{source}.{name.name}" for name in names)]
             case _:
                 continue
@@ -58,6 +63,10 @@ def _imported(path: Path, importer: str) -> Iterator[str]:
             # Importing a.b.c runs a and a.b first.
             parts = target.split(".")
             yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def _for_type_checkers(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def crossings(graph: Imports, start: tuple[str, ...], forbidden: tuple[str, ...]) -> list[str]:
