@@ -140,6 +140,8 @@ class Space:
     next_address: int = WINDOW
     breakpoints: dict[int, tuple[str, int]] = field(default_factory=dict)
     """At an address of a library function: its name, and the byte that the trap replaced."""
+    entries: dict[int, str] = field(default_factory=dict)
+    """Library functions that touch their argument at this very address: they need no trap."""
     errno_offset: int | None = None
     """Where errno lies, from the thread's base register; None: not found out yet."""
     errno_location: int = 0
@@ -175,6 +177,7 @@ class Space:
             ],
             self.next_address,
             dict(self.breakpoints),
+            dict(self.entries),
             self.errno_offset,
             self.errno_location,
         )

@@ -17,6 +17,7 @@ from lab.kernel.window import PAGE_SIZE, Region
 from lab.kernel.x86_64 import NUMBERS
 from lab.kernel.x86_64_access import Access, access
 from lab.run.control.machine import Place, TaskGoneError
+from lab.run.control.semaphore import at_entry
 from lab.run.control.task import Effect, Operation, Task
 from lab.run.control.world import World
 from lab.trace import Action
@@ -34,6 +35,8 @@ def at_fault(world: World, task: Task, address: int) -> Operation | None:
     if region is None or not region.closed:
         return None
     regs = ptrace.registers(task.tid)
+    if regs.rip in task.space.entries:
+        return at_entry(world, task, regs)
     kind = access(task.space.read(regs.rip, 15)) or _UNKNOWN
     kind = kind.at(address, rsi=regs.rsi, rdi=regs.rdi, rsp=regs.rsp)
     if kind.reads and kind.writes and not kind.atomic:

@@ -23,7 +23,7 @@ from lab.run.control.catalogue import MODELS
 from lab.run.control.lines import line_of
 from lab.run.control.machine import Machine, TaskGoneError, UnexpectedStopError, state
 from lab.run.control.program import became_another_program, child_of, pid_inside
-from lab.run.control.semaphore import SemaphoreCall, at_breakpoint, prepare_deadline
+from lab.run.control.semaphore import at_breakpoint
 from lab.run.control.task import Effect, Operation, Process, Task, Where
 from lab.run.control.world import World, leaders_last
 from lab.search.strategy import Pending, Point
@@ -192,10 +192,7 @@ class Scheduler:
         elif number == signal.SIGTRAP:
             regs = ptrace.registers(task.tid)
             if regs.rip - 1 in task.space.breakpoints:
-                operation = at_breakpoint(self.world, task, regs)
-                if isinstance(operation, SemaphoreCall):
-                    prepare_deadline(self.world, task, operation)
-                task.operation = operation
+                task.operation = at_breakpoint(self.world, task, regs)
                 return
         task.inject = number
         mask = 1 << number - 1

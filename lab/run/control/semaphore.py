@@ -1,9 +1,12 @@
 """sem_t in shared memory, as one operation each.
 
 Left alone, sem_wait and sem_post are half a dozen accesses to a guarded page and a futex call; as
-the library's user sees them they are one step. A breakpoint at the function's entry stops before
-it; for a semaphore in shared memory the tracer does the operation itself and returns from the
-function. CPython's private locks are sem_t too: for those the function runs as it is.
+the library's user sees them they are one step. So the task is stopped at the function's entry,
+and for a semaphore in shared memory the tracer does the operation itself and returns from the
+function. CPython's private locks are sem_t too, dozens in the life of a process: for those the
+function runs as it is. Where its first instruction already reads the semaphore (sem_post and
+sem_trywait, in the builds of glibc that we know), the guard's own fault stops exactly the calls
+that matter, and a private one costs nothing; elsewhere a breakpoint stops them all.
 
 glibc's layout of a sem_t on 64-bit machines, since 2.21: one 64-bit word, the value in its low
 half, the number of waiters (which sleep in futex) in its high half.
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 from lab.kernel import elf, injection, ptrace
 from lab.kernel.registers import Registers
@@ -51,8 +55,29 @@ def set_breakpoints(space: Space, path: str, start: int, offset: int) -> None:
             if name == ERRNO_LOCATION:
                 space.errno_location = place
             elif place not in space.breakpoints:
-                space.breakpoints[place] = (name, space.word(place, 1))
-                os.pwrite(space.memory, bytes([_TRAP]), place)
+                first = _READS_SEMAPHORE.match(space.read(place, 16))
+                if first:
+                    space.entries[place + first.start(1)] = name
+                else:
+                    space.breakpoints[place] = (name, space.word(place, 1))
+                    os.pwrite(space.memory, bytes([_TRAP]), place)
+
+
+_READS_SEMAPHORE = re.compile(
+    # Perhaps endbr64; then perhaps REX, mov, and a ModRM byte for [rdi] or [rdi + 8 bits].
+    rb"(?:\xf3\x0f\x1e\xfa)?((?:[\x40-\x4f])?\x8b[\x07\x0f\x17\x1f\x27\x2f\x37\x3f"
+    rb"\x47\x4f\x57\x5f\x67\x6f\x77\x7f])",
+    re.DOTALL,
+)
+
+
+def at_entry(world: World, task: Task, regs: Registers) -> SemaphoreCall | None:
+    """The semaphore call at whose first instruction a task has met the guard, if it is one."""
+    name = task.space.entries.get(regs.rip)
+    region = task.space.region_at(regs.rdi)
+    if name is None or region is None:
+        return None
+    return SemaphoreCall(world, task, name, region, regs)
 
 
 def at_breakpoint(world: World, task: Task, regs: Registers) -> Operation | None:
@@ -67,7 +92,7 @@ def at_breakpoint(world: World, task: Task, regs: Registers) -> Operation | None
         _step_past(task, regs, byte)
         return None
     ptrace.set_registers(task.tid, regs)
-    return SemaphoreCall(world, name, region, regs)
+    return SemaphoreCall(world, task, name, region, regs)
 
 
 def _step_past(task: Task, regs: Registers, byte: int) -> None:
@@ -105,7 +130,9 @@ _SUB_RSP = bytes.fromhex("4883ec")
 class SemaphoreCall(Operation):
     """A call of a sem_* function on a semaphore in shared memory."""
 
-    def __init__(self, world: World, name: str, region: Region, regs: Registers) -> None:
+    def __init__(
+        self, world: World, task: Task, name: str, region: Region, regs: Registers
+    ) -> None:
         self.call = name
         self.memory = region.memory
         self.object = region.memory.identity
@@ -117,6 +144,10 @@ class SemaphoreCall(Operation):
             name, Action.ACQUIRE
         )
         self.waits_for = "a sem_post"
+        if name == "sem_timedwait":
+            self.deadline = deadline_of(world, task.space, regs.rsi, clock=0)
+        elif name == "sem_clockwait":
+            self.deadline = deadline_of(world, task.space, regs.rdx, clock=regs.rsi & 0xFFFFFFFF)
 
     def ready(self) -> bool:
         """Only an acquisition of a semaphore at 0 waits."""
@@ -169,15 +200,6 @@ class SemaphoreCall(Operation):
         ptrace.set_registers(task.tid, regs)
         written = b"" if after is None else after.to_bytes(_VALUE, "little")
         return Effect(before, written, result)
-
-
-def prepare_deadline(world: World, task: Task, operation: SemaphoreCall) -> None:
-    """Read the time limit of sem_timedwait and sem_clockwait, which is a time of day."""
-    if operation.call == "sem_timedwait":
-        operation.deadline = deadline_of(world, task.space, operation.regs.rsi, clock=0)
-    elif operation.call == "sem_clockwait":
-        clock = operation.regs.rsi & 0xFFFFFFFF
-        operation.deadline = deadline_of(world, task.space, operation.regs.rdx, clock=clock)
 
 
 _WAITING = frozenset({"sem_wait", "sem_timedwait", "sem_clockwait"})
