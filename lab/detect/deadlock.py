@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.detect.holds import holds
+from lab.detect.holds import Hold, holds
 from lab.detect.naming import stable_name
 from lab.detect.standstill import Group, standstill
 from lab.detect.wording import labels, listed, sleep
@@ -26,6 +26,7 @@ def detect(trace: Trace) -> Iterator[Finding]:
     """One finding for each set of processes that wait for one another."""
     for knot in standstill(trace).knots:
         things = sorted({stable_name(b.object) for b in knot.causes if b.object})
+        held = _held(trace, knot)
         yield Finding(
             Kind.DEADLOCK,
             ", ".join(things) or ", ".join(b.process for b in knot.causes),
@@ -33,23 +34,36 @@ def detect(trace: Trace) -> Iterator[Finding]:
             f"something that only another of them could bring.",
             processes=knot.processes,
             advice=_advice(things),
-            details=tuple(_details(trace, knot)),
+            details=tuple(_details(trace, knot, held)),
+            key_steps=tuple(hold.since.step for hold in held),
         )
 
 
-def _details(trace: Trace, knot: Group) -> Iterator[str]:
+def _held(trace: Trace, knot: Group) -> list[Hold]:
+    """What each of them holds that another of them waits for, where the steps are known."""
+    return [
+        hold
+        for hold in holds(trace.events)
+        if any(blocked.process == hold.process for blocked in knot.causes)
+        and any(
+            blocked.object in (hold.name, hold.object)
+            for blocked in knot.causes
+            if blocked.process != hold.process
+        )
+    ]
+
+
+def _details(trace: Trace, knot: Group, held: list[Hold]) -> Iterator[str]:
     members = {blocked.process for blocked in knot.causes}
-    held = holds(trace.events)
     for blocked in knot.causes:
         others = [name for name in blocked.on if name in members - {blocked.process}]
         only = f"only {listed(others)} could bring it" if others else "all others sleep"
         yield f"{sleep(trace, blocked)}; {only}"
-        wanted = {other.object for other in knot.causes if other.process != blocked.process}
         yield from (
             f"{hold.process} holds {hold.name} since step {hold.since.step}"
             f"{f' ({hold.since.where})' if hold.since.where else ''}"
             for hold in held
-            if hold.process == blocked.process and wanted & {hold.name, hold.object}
+            if hold.process == blocked.process
         )
     for blocked in knot.followers:
         yield f"{sleep(trace, blocked)}: held up by this"

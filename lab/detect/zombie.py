@@ -66,6 +66,7 @@ def detect(trace: Trace) -> Iterator[Finding]:
             processes=(parent, *(child.name for child in children)),
             advice=_ADVICE.format(parent),
             details=tuple(_detail(trace, zombie) for zombie in found) if len(found) > 1 else (),
+            key_steps=tuple(_exits(trace, {parent, *(child.name for child in children)})),
         )
 
 
@@ -96,10 +97,16 @@ def _zombie(trace: Trace, child: Process) -> _Zombie | None:
 
 
 def _when(trace: Trace, child: Process) -> str:
-    for event in reversed(trace.events):
-        if event.action is Action.EXIT and event.object == child.name:
-            return f"step {event.step}"
+    for step in _exits(trace, {child.name}):
+        return f"step {step}"
     return seconds(child.ended or 0.0)
+
+
+def _exits(trace: Trace, names: set[str]) -> Iterator[int]:
+    """The steps of a controlled run at which these processes ended."""
+    for event in trace.events:
+        if event.action is Action.EXIT and event.object in names:
+            yield event.step
 
 
 def _summary(trace: Trace, parent: str, found: list[_Zombie]) -> str:

@@ -139,11 +139,12 @@ def compare(recorded: Sequence[Event], found: Sequence[Event]) -> None:
 
 
 def sameness(event: Event) -> tuple[object, ...]:
-    """What must be equal for a step to count as the same one: all but the time and the line.
+    """What must be equal for a step to count as the same one: not the time, the line, the number.
 
-    The line is recorded on some runs only, and the time follows from the rest.
+    The line is recorded on some runs only, and the time follows from the rest. Of what a call
+    returned only its error counts: a success may be a number that the kernel draws anew, such as
+    a PID or the identifier of a System V object, and what it stands for is named in the event.
     """
-    result = None if event.action in _NOT_COMPARED else event.result
     return (
         event.process,
         event.action.value,
@@ -153,7 +154,7 @@ def sameness(event: Event) -> tuple[object, ...]:
         event.size,
         event.before,
         event.after,
-        result,
+        min(event.result or 0, 0),
     )
 
 

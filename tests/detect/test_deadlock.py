@@ -242,3 +242,4 @@ def test_each_lock_of_the_cycle_is_told_with_its_holder_and_the_step() -> None:
         "P2 (worker 2): in sem_wait on /a since step 2; only P1 could bring it",
         "P2 holds /b since step 1",
     )
+    assert finding.key_steps == (0, 1)

@@ -144,6 +144,7 @@ def test_a_child_that_ended_before_its_parent_at_the_same_virtual_moment_is_a_zo
         "P1 (worker 1), pid 101, ended at step 0 and was a zombie, until P0 ended without having "
         "waited for it. P0 (python shop.py), its parent, should have reaped it."
     )
+    assert finding.key_steps == (0, 1)
 
 
 def test_one_that_was_reaped_however_late_is_none() -> None:

@@ -176,13 +176,20 @@ def test_another_value_is_a_divergence() -> None:
         compare([EVENT], [other])
 
 
-def test_lines_and_times_are_not_compared_nor_are_pids() -> None:
+def test_lines_and_times_are_not_compared_nor_are_numbers_that_the_kernel_draws() -> None:
     fork = Event(1, "P0", Action.FORK, "clone", "P1", result=4711)
 
     compare(
         [EVENT, fork],
         [dataclasses.replace(EVENT, where="a.py:1", time=1.0), dataclasses.replace(fork, result=5)],
     )
+
+
+def test_an_error_is_compared() -> None:
+    failed = dataclasses.replace(EVENT, before=b"", result=-11)
+
+    with pytest.raises(Diverged, match="recorded was P1 read n -> 4; now there is P1 read n: EAG"):
+        compare([EVENT], [failed])
 
 
 @pytest.mark.parametrize(("one", "other"), [((EVENT,), ()), ((), (EVENT,))])
