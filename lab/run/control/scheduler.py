@@ -18,7 +18,7 @@ from lab.kernel.x86_64 import NAMES
 from lab.run.control.access import at_fault
 from lab.run.control.calls.processes import Exit
 from lab.run.control.calls.futex import FutexSleep, words_changed_by_exit
-from lab.run.control.calls.signals import deliverable
+from lab.run.control.calls.signals import arriving, deliverable
 from lab.run.control.catalogue import MODELS
 from lab.run.control.lines import line_of
 from lab.run.control.machine import Machine, TaskGoneError, UnexpectedStopError, state
@@ -111,7 +111,8 @@ class Scheduler:
         interrupted = not operation.ready()
         if not interrupted and task.check_signals and not operation.takes_signals:
             task.check_signals = False
-            if deliverable(task) and self._take_signals_first(task):
+            if arriving(task) if operation.enters else deliverable(task):
+                self._take_signals_first(task)
                 return
         task.operation = None
         if self.world.with_lines:
@@ -139,7 +140,7 @@ class Scheduler:
         for thread in leaders_last(task.process.tasks):
             self._killed(thread)
 
-    def _take_signals_first(self, task: Task) -> bool:
+    def _take_signals_first(self, task: Task) -> None:
         """Let pending signals reach a task before its operation; it comes back to it after."""
         if task.at_call:
             regs = ptrace.registers(task.tid)
@@ -148,7 +149,6 @@ class Scheduler:
         task.operation = None
         self._last = task.name
         self.advance(task)
-        return True
 
     # -- going on to the next operation ---------------------------------------------------
 
@@ -222,8 +222,9 @@ class Scheduler:
         still sleeps now was not woken."""
         for task in leaders_last(self.world.alive):
             if task.where is Where.READY:
-                if task.check_signals and state(task.tid) not in "tT":
+                if task.check_alive and state(task.tid) not in "tT":
                     self._killed(task)
+                task.check_alive = False
                 continue
             while task.where is not Where.GONE and task.running:
                 stop = self._roused(task)
@@ -307,7 +308,8 @@ class Scheduler:
         if operation.ready():
             return True
         # It waits, and a signal with an effect breaks a wait.
-        return task.check_signals and bool(deliverable(task))
+        task.check_signals = task.check_signals and bool(deliverable(task))
+        return task.check_signals
 
     def _pass_time(self, alive: list[Task]) -> bool:
         """Nobody can move: let the clock go on to the first time limit."""

@@ -81,6 +81,8 @@ class Task:
     """A signal to deliver when it is resumed."""
     check_signals: bool = False
     """A signal may have been sent to it since the last look."""
+    check_alive: bool = False
+    """It may have been killed since the last look."""
     entered: Operation | None = None
     """The operation whose call it sleeps in."""
     spins: int = 0
@@ -121,6 +123,8 @@ class Operation:
     """The event that it waits for while it is not ready, for the report."""
     where = ""
     """The line of the program that it is on, where lines are noted."""
+    enters = False
+    """Its call is let into the kernel, where a pending signal, even an ignored one, breaks it."""
     takes_signals = False
     """It waits for signals: one that is pending ends it, and is not delivered before it."""
     sleeps = False

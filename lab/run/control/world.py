@@ -111,8 +111,8 @@ class World:
 
     def signals_may_be_pending(self) -> None:
         """A signal was sent, by somebody to somebody: look before each task's next move."""
-        for task in self.tasks:
-            task.check_signals = True
+        for task in self.alive:
+            task.check_signals = task.check_alive = True
 
     def set_timer(self, process: Process, deadline: int, interval: int) -> None:
         """Let a process be sent SIGALRM at a moment of the virtual clock."""

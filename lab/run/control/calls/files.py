@@ -41,6 +41,8 @@ class FifoOpen(CallOperation):
 
     action = Action.OPEN
 
+    enters = True
+
     def __init__(self, world: World, name: str, regs: Registers, path: str, flags: int) -> None:
         super().__init__(name, regs)
         self.world, self.object = world, f"fifo:{path}"

@@ -107,6 +107,12 @@ class WaitForSignal(CallOperation):
         return Effect(result=task.machine.run_to_end_of_call(task))
 
 
+def arriving(task: Task) -> int:
+    """The signals that a task will meet when it is resumed, with an effect or without."""
+    signals = procfs.signals(task.tid)
+    return signals.pending & ~signals.blocked
+
+
 def deliverable(task: Task, mask: int | None = None) -> int:
     """The signals that would reach a task now and have an effect there, as a mask."""
     signals = procfs.signals(task.tid)

@@ -20,6 +20,8 @@ _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 class AddressCall(CallOperation):
     """bind and connect: from here on the socket goes by its address."""
 
+    enters = True
+
     def __init__(self, world: World, task: Task, name: str, regs: Registers) -> None:
         super().__init__(name, regs)
         self.world = world
