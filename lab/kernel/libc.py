@@ -110,6 +110,11 @@ def punch_hole(descriptor: int, offset: int, length: int) -> None:
     _check(_libc.fallocate(descriptor, flags, offset, length), "fallocate")
 
 
+def fix_addresses() -> None:
+    """Let programs that this process executes have the same addresses every time (no ASLR)."""
+    _check(_libc.personality(ctypes.c_ulong(_ADDR_NO_RANDOMIZE)), "personality")
+
+
 def set_name(name: str) -> None:
     """Name the calling thread, as `ps` and /proc show it (15 bytes are kept)."""
     text = ctypes.create_string_buffer(os.fsencode(name))
@@ -175,6 +180,7 @@ _AT_FDCWD = -100
 _BTIME_OFFSET = 80
 _CLOCK_REALTIME_COARSE = 5
 _ENOMSG = 42
+_ADDR_NO_RANDOMIZE = 0x0040000
 _FALLOC_KEEP_SIZE = 1
 _FALLOC_PUNCH_HOLE = 2
 _GETPID = 11
