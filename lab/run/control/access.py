@@ -40,17 +40,21 @@ def at_fault(world: World, task: Task, address: int) -> Operation | None:
     kind = access(task.space.read(regs.rip, 15)) or _UNKNOWN
     kind = kind.at(address, rsi=regs.rsi, rdi=regs.rdi, rsp=regs.rsp)
     if kind.reads and kind.writes and not kind.atomic:
-        return _ReadHalf(region, address, kind, regs)
-    return MemoryAccess(region, address, kind, regs)
+        return _ReadHalf(world, region, address, kind, regs)
+    return MemoryAccess(world, region, address, kind, regs)
 
 
 class MemoryAccess(Operation):
     """A load, a store, or a locked update."""
 
-    def __init__(self, region: Region, address: int, kind: Access, regs: Registers) -> None:
+    def __init__(
+        self, world: World, region: Region, address: int, kind: Access, regs: Registers
+    ) -> None:
+        self.world = world
         self.region, self.address, self.kind, self.regs = region, address, kind, regs
         self.object = region.memory.identity
-        self.offset = region.offset + address - region.start
+        self.offset_in_region = address - region.start
+        self.offset = region.offset + self.offset_in_region
         self.size = self._extent()
         if kind.writes:
             self.action = Action.UPDATE if kind.reads else Action.WRITE
@@ -61,27 +65,35 @@ class MemoryAccess(Operation):
     def perform(self, task: Task) -> Effect:
         """Run the one instruction with its place opened."""
         before = self._value()
-        first = self._place(self.address, self.size)
-        places = [first]
-        machine = task.machine
-        stop = machine.step_instruction(task, self.regs, first)
-        while True:
-            if stop.value == signal.SIGSEGV:
-                further = ptrace.fault_address(task.tid)
-                if task.space.region_at(further) is None:
-                    return self._crashes(task, stop)
-                places.append(self._place(further, self.kind.size))
-                stop = machine.step_instruction(task, ptrace.registers(task.tid), places[-1])
-            elif self.kind.repeated and ptrace.registers(task.tid).rip == self.regs.rip:
-                # A string instruction traps after each of its rounds, still standing at itself.
-                stop = machine.step_instruction(task, ptrace.registers(task.tid), first)
-            else:
-                break
+        opened = [self._place(self.region, self.offset_in_region, self.size)]
+        regs = self.regs
+        while (stop := self._run(task, regs, opened[-1])).value == signal.SIGSEGV:
+            further = ptrace.fault_address(task.tid)
+            region = task.space.region_at(further)
+            if region is None or any(start <= further < start + size for start, size, _ in opened):
+                return self._crashes(task, stop)
+            self._touches_further(task, region, further)
+            size = self.size if self.kind.repeated else self.kind.size
+            opened.append(self._place(region, further - region.start, size))
+            regs = ptrace.registers(task.tid)
         after = self._value() if self.kind.writes else b""
-        for start, length, _ in places[1:]:
-            machine.inject(task, _MPROTECT, start, length, NONE)
-        machine.go_on_closing(task, (first[0], first[1], NONE))
-        return Effect(before if self.kind.reads or self.kind.writes else b"", after)
+        for start, length, _ in opened[1:]:
+            task.machine.inject(task, _MPROTECT, start, length, NONE)
+        task.machine.go_on_closing(task, (opened[0][0], opened[0][1], NONE))
+        return Effect(before, after)
+
+    def _run(self, task: Task, regs: Registers, place: Place) -> Stop:
+        if self.kind.repeated and self.kind.length:
+            # Single-stepping would stop a string instruction after each of its rounds.
+            return task.machine.run_instruction(task, regs, place, self.kind.length)
+        return task.machine.step_instruction(task, regs, place)
+
+    def _touches_further(self, task: Task, region: Region, address: int) -> None:
+        """The instruction has a second place in shared memory, a copy from one to another: told
+        beside the first, with which it is one step."""
+        offset = region.offset + address - region.start
+        if (region.memory.identity, offset) != (self.object, self.offset):
+            self.world.note(task, Action.UPDATE, "copy", region.memory.identity, None)
 
     def _value(self) -> bytes:
         return self.region.memory.read(self.offset, min(self.size, _SHOWN))
@@ -91,13 +103,15 @@ class MemoryAccess(Operation):
         rounds = self.regs.rcx if self.kind.repeated else 1
         return max(1, min(self.kind.size * rounds, self.region.end - self.address))
 
-    def _place(self, address: int, size: int) -> Place:
+    @staticmethod
+    def _place(region: Region, offset: int, size: int) -> Place:
+        address = region.start + offset
         start = address - address % PAGE_SIZE
-        end = -(-(address + max(1, size)) // PAGE_SIZE) * PAGE_SIZE
-        return (start, end - start, READ_WRITE if self.region.protection & 2 else READ)
+        end = min(-(-(address + max(1, size)) // PAGE_SIZE) * PAGE_SIZE, region.end)
+        return (start, end - start, READ_WRITE if region.protection & 2 else READ)
 
     def _crashes(self, task: Task, stop: Stop) -> Effect:
-        """The instruction also touches memory that the program does not have."""
+        """The instruction touches memory that the program does not have, or may not write."""
         if stop.kind is not StopKind.SIGNAL:
             raise TaskGoneError(task, stop)
         task.inject = signal.SIGSEGV
@@ -107,14 +121,18 @@ class MemoryAccess(Operation):
 class _ReadHalf(MemoryAccess):
     """The first half of an unlocked read-modify-write."""
 
-    def __init__(self, region: Region, address: int, kind: Access, regs: Registers) -> None:
-        super().__init__(region, address, kind, regs)
+    def __init__(
+        self, world: World, region: Region, address: int, kind: Access, regs: Registers
+    ) -> None:
+        super().__init__(world, region, address, kind, regs)
         self.action, self.call = Action.READ, "load"
 
     def perform(self, task: Task) -> Effect:
         """Note the value. The instruction runs at the second half."""
         value = self._value()
-        task.operation = _WriteHalf(self.region, self.address, self.kind, self.regs, value)
+        task.operation = _WriteHalf(
+            self.world, self.region, self.address, self.kind, self.regs, value
+        )
         return Effect(value)
 
 
@@ -122,9 +140,15 @@ class _WriteHalf(MemoryAccess):
     """The second half: the instruction sees the value that the first half read."""
 
     def __init__(
-        self, region: Region, address: int, kind: Access, regs: Registers, value: bytes
+        self,
+        world: World,
+        region: Region,
+        address: int,
+        kind: Access,
+        regs: Registers,
+        value: bytes,
     ) -> None:
-        super().__init__(region, address, kind, regs)
+        super().__init__(world, region, address, kind, regs)
         self.action, self.call = Action.WRITE, "store"
         self._read = value
 

@@ -15,6 +15,7 @@ from lab.kernel.registers import Registers
 from lab.run.control.task import Task
 
 
+_TRAP = b"\xcc"
 Place = tuple[int, int, int]
 """Start, length and protection, for mprotect."""
 
@@ -145,6 +146,27 @@ class Machine:
         return self._until(
             task, Stop(StopKind.SIGNAL, signal.SIGTRAP), Stop(StopKind.SIGNAL, signal.SIGSEGV)
         )
+
+    def run_instruction(self, task: Task, regs: Registers, place: Place, length: int) -> Stop:
+        """Run the one instruction at `regs`, with a place opened, to a trap put behind it.
+
+        Returns the stop after it as `step_instruction` does. A string instruction that faults in
+        the middle has done the rounds before, and says so in its registers.
+        """
+        memory, behind = task.space.memory, regs.rip + length
+        byte = task.space.read(behind, 1)
+        injection.write(memory, behind, _TRAP)
+        injection.step_over_open(task.tid, memory, regs, place, trap=False)
+        task.running = True
+        stop = self._until(
+            task, Stop(StopKind.SIGNAL, signal.SIGTRAP), Stop(StopKind.SIGNAL, signal.SIGSEGV)
+        )
+        injection.write(memory, behind, byte)
+        if stop.value == signal.SIGTRAP:
+            after = ptrace.registers(task.tid)
+            after.rip = behind
+            ptrace.set_registers(task.tid, after)
+        return stop
 
     def single_step(self, task: Task) -> None:
         """Run one instruction of a stopped task."""
