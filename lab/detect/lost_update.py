@@ -69,7 +69,7 @@ def _seen(found: list[StaleWrite], short: str) -> Finding:
         f"wrote at step {first.overwritten.step} and {late} never saw."
     )
     others = [
-        f"again: {stale.late.process} read at step {stale.read.step}, "
+        f"also: {stale.late.process} read at step {stale.read.step}, "
         f"{stale.overwritten.process} wrote at step {stale.overwritten.step}, and "
         f"{stale.late.process} wrote over that at step {stale.late.step}"
         for stale in found[1:_DETAILS]

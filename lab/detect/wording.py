@@ -12,8 +12,13 @@ _ITEMS = 8
 
 
 def label(trace: Trace, name: str) -> str:
-    """A process by its logical name and command: "P1 (sh -c true)"."""
+    """A process by its logical name and command: "P1 (sh -c true)".
+
+    A mere fork of the root runs the root's own command, and to repeat that tells nobody apart.
+    """
     command = next((process.command for process in trace.processes if process.name == name), "")
+    if command == trace.root.command and name != trace.root.name:
+        command = ""
     return f"{name} ({cut(command, _COMMAND)})" if command else name
 
 

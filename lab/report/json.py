@@ -19,6 +19,7 @@ from lab import __version__
 if TYPE_CHECKING:
     from lab.finding import Occurrence, Result
     from lab.scenario import Scenario
+    from lab.trace import Event
 
 FORMAT = 1
 
@@ -42,6 +43,8 @@ def result_object(result: Result) -> dict[str, Any]:
         ],
         "isolation": result.isolation,
         "parameters": dict(result.parameters),
+        "search": result.search,
+        "exhausted": result.exhausted,
         "output": result.output,
     }
 
@@ -114,6 +117,26 @@ def _finding(occurrence: Occurrence) -> dict[str, Any]:
         "advice": finding.advice,
         "details": list(finding.details),
         "seen_in": occurrence.runs,
+        "schedule": finding.schedule,
+        "key_steps": list(finding.key_steps),
+        "steps": [_step(event) for event in finding.steps],
+    }
+
+
+def _step(event: Event) -> dict[str, Any]:
+    return {
+        "step": event.step,
+        "process": event.process,
+        "action": event.action,
+        "call": event.call,
+        "object": event.object,
+        "offset": event.offset,
+        "size": event.size,
+        "before": event.before.hex(),
+        "after": event.after.hex(),
+        "result": event.result,
+        "where": event.where,
+        "time": event.time,
     }
 
 

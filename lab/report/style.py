@@ -54,6 +54,11 @@ class Style:
         return "│" if self.unicode else "|"
 
     @property
+    def switch(self) -> str:
+        """What stands where one process is left and another goes on."""
+        return "»" if self.unicode else ">>"
+
+    @property
     def rule(self) -> str:
         """What a horizontal line is made of."""
         return "─" if self.unicode else "-"
@@ -76,7 +81,7 @@ class Style:
             and environment.get("TERM", "") != "dumb"
         )
         try:
-            "✗✓→│─".encode(stream.encoding or "ascii")
+            "✗✓→│─»".encode(stream.encoding or "ascii")
         except (UnicodeEncodeError, LookupError):
             return cls(colour=colour, unicode=False)
         return cls(colour=colour)

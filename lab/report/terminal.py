@@ -7,7 +7,9 @@ often, the facts, what to do about it, the outcomes, how it was run.
 from __future__ import annotations
 
 from lab.finding import Finding, Outcome, Result, Verdict
-from lab.report.style import PLAIN, WIDTH, Style, columns, cut, wrapped
+from lab.report.steps import table
+from lab.report.style import PLAIN, WIDTH, Style, columns, cut, printable, wrapped
+from lab.search.token import BadToken, Source, Token
 
 _OUTPUT_LINES = 12
 _DETAIL_LINES = 12
@@ -28,6 +30,15 @@ def render(result: Result, style: Style = PLAIN) -> str:
         parts.append(_output(result.output, style))
     parts.append(style.paint(wrapped(_how(result)), "dim"))
     return "\n".join(parts)
+
+
+def again(token: str) -> str:
+    """What shows the run of a token again: a command, or for a function a line of Python."""
+    try:
+        origin = Token.read(token).origin
+    except BadToken:
+        return printable(token)
+    return f'lab.replay("{token}")' if origin.source is Source.FUNCTION else f"lab replay {token}"
 
 
 def kinds(result: Result) -> str:
@@ -76,8 +87,14 @@ def _finding(result: Result, finding: Finding, runs: int, style: Style) -> str:
     lines = [
         heading(f"{glyph} {title(finding)}", result.scenario, verdict, look, style),
         wrapped(finding.summary),
+        *([steps] if (steps := table(finding, style)) else []),
         *(wrapped(detail, indent="    ", hang="      ") for detail in _some(finding.details)),
     ]
+    if finding.schedule:
+        first = next(each for each in result.findings if each.schedule == finding.schedule)
+        # On one line whatever its length: it is there to be copied.
+        how = again(finding.schedule) if first is finding else "the same run shows this too"
+        lines.append(f"  Replay: {how}")
     if finding.advice:
         lines.append(wrapped(finding.advice, indent=f"  {style.arrow} ", hang="    "))
     return "\n".join(lines)
@@ -122,6 +139,8 @@ def _output(output: str, style: Style) -> str:
 def _how(result: Result) -> str:
     seconds = f"{result.seconds:.1f}" if result.seconds >= 1 else f"{result.seconds:.2f}"
     how = f"{count(result.runs, 'run')} in {seconds} s, {result.mode}"
+    if result.search:
+        how += f" ({result.search})"
     if result.isolation:
         how += f", isolation by {result.isolation}"
     if result.parameters:

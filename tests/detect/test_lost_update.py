@@ -117,7 +117,7 @@ def test_each_place_is_a_finding_and_each_further_loss_there_a_detail() -> None:
 
     assert (one.object, other.object) == ("posix-shm:/n", "posix-shm:/n+8")
     assert one.details == (
-        "again: P1 read at step 4, P2 wrote at step 6, and P1 wrote over that at step 7",
+        "also: P1 read at step 4, P2 wrote at step 6, and P1 wrote over that at step 7",
     )
     assert other.details == ()
 
@@ -127,7 +127,7 @@ def test_the_loss_that_takes_the_fewest_steps_to_show_is_told_first() -> None:
     (finding,) = detect(controlled(*slow))
 
     assert finding.key_steps == (1, 3, 4)
-    assert finding.details[0].startswith("again: P3 read at step 0")
+    assert finding.details[0].startswith("also: P3 read at step 0")
 
 
 def test_of_many_losses_some_are_told_and_the_rest_counted() -> None:

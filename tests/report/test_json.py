@@ -13,6 +13,7 @@ from lab import __version__
 from lab.finding import Finding, Kind, Outcome, Result, Verdict
 from lab.report.json import document, encode, result_object, scenario_object, write
 from lab.scenario import declared, scenario
+from lab.trace import Action, Event
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +33,9 @@ FAILED = Result(
             processes=("P0",),
             advice="Unlink it.",
             details=("3 messages",),
+            key_steps=(7,),
+            schedule="1token",
+            steps=(Event(7, "P0", Action.WRITE, "store", "sysv-shm:1", 8, 2, b"\0\1", b"\xff\0"),),
         ),
     ),
     seen_in=(2,),
@@ -40,6 +44,7 @@ FAILED = Result(
     output="hello",
     isolation="namespaces",
     parameters=(("producers", "3"),),
+    search="random, seed 0",
 )
 
 
@@ -64,6 +69,24 @@ def test_a_result_holds_everything_under_the_promised_keys() -> None:
                         "advice": "Unlink it.",
                         "details": ["3 messages"],
                         "seen_in": 2,
+                        "schedule": "1token",
+                        "key_steps": [7],
+                        "steps": [
+                            {
+                                "step": 7,
+                                "process": "P0",
+                                "action": "write",
+                                "call": "store",
+                                "object": "sysv-shm:1",
+                                "offset": 8,
+                                "size": 2,
+                                "before": "0001",
+                                "after": "ff00",
+                                "result": None,
+                                "where": "",
+                                "time": 0.0,
+                            }
+                        ],
                     }
                 ],
                 "reason": "",
@@ -71,6 +94,8 @@ def test_a_result_holds_everything_under_the_promised_keys() -> None:
                 "outcomes": [{"result": "12 of 15", "runs": 3, "allowed": False}],
                 "isolation": "namespaces",
                 "parameters": {"producers": "3"},
+                "search": "random, seed 0",
+                "exhausted": False,
                 "output": "hello",
             }
         ],

@@ -8,7 +8,11 @@ import pytest
 
 from lab.finding import Finding, Kind, Outcome, Result, Verdict
 from lab.report.style import PLAIN, Style, columns
-from lab.report.terminal import render
+from lab.report.terminal import again, render
+from lab.search.schedule import Schedule
+from lab.search.token import Origin, Source, Token
+from lab.trace import Action
+from tests.detect.events import in_order, step
 
 ZOMBIE = Finding(
     Kind.ZOMBIE,
@@ -149,3 +153,54 @@ def test_colour_changes_no_letter() -> None:
 
 def test_ascii_style_gives_ascii() -> None:
     assert render(FAILED, Style(unicode=False)).isascii()
+
+
+# --- Under control -------------------------------------------------------------------------
+
+TOKEN = str(
+    Token(Origin(Source.SCENARIO, ("signal.never_waits",)), Schedule(((1, "P1"),)), max_steps=9)
+)
+CONTROLLED = dataclasses.replace(
+    FAILED,
+    mode="controlled",
+    search="random, seed 0",
+    findings=(
+        dataclasses.replace(
+            ZOMBIE,
+            schedule=TOKEN,
+            key_steps=(0, 1),
+            steps=in_order(step("P1", Action.EXIT, "P1"), step("P0", Action.EXIT, "P0")),
+        ),
+    ),
+)
+
+
+def test_a_controlled_failure_shows_its_steps_and_how_to_see_it_again() -> None:
+    lines = render(CONTROLLED).splitlines()
+
+    assert lines[3:6] == [
+        "    step │ P0                              │ P1",
+        "       0 │                                 │ exit P1",
+        "  !    1 │ exit P0                         │",
+    ]
+    assert f"  Replay: lab replay {TOKEN}" in lines
+    assert "  20 runs in 6.1 s, controlled (random, seed 0), isolation by namespaces;" in lines
+
+
+def test_what_one_run_shows_is_replayed_by_one_token() -> None:
+    (finding,) = CONTROLLED.findings
+    both = (finding, dataclasses.replace(LEAK, schedule=TOKEN))
+    text = render(dataclasses.replace(CONTROLLED, findings=both, seen_in=(20, 20)))
+
+    assert text.count(TOKEN) == 1
+    assert "  Replay: the same run shows this too" in text
+
+
+def test_a_function_is_replayed_from_python() -> None:
+    token = str(Token(Origin(Source.FUNCTION, ("tests.test_shop:open",)), Schedule(), max_steps=9))
+
+    assert again(token) == f'lab.replay("{token}")'
+
+
+def test_a_schedule_that_is_no_token_is_shown_escaped() -> None:
+    assert again("\x1b") == "\\x1b"

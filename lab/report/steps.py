@@ -1,0 +1,114 @@
+"""The steps of a finding as a table: one column for each process, one row for each step.
+
+The steps that conflict are shown, and between them whatever the same processes did to the same
+things. Everything else is counted and not shown: a reader compares two columns, and thirty rows
+hide the three that matter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.operation import happening
+from lab.report.style import PLAIN, WIDTH, Style, columns, cut
+from lab.trace import Action, Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lab.finding import Finding
+
+_ROWS = 16
+_COLUMNS = 3
+_LINE = 24
+"""Columns of "file:line"."""
+_MARGIN = 9
+"""Columns of the mark and the number: "  ! 1234 "."""
+_LOCKS = frozenset({Action.ACQUIRE, Action.RELEASE})
+
+
+def table(finding: Finding, style: Style = PLAIN) -> str:
+    """The steps of a controlled run that make the finding; "" where none are known."""
+    window = _window(finding)
+    rows = _rows(window, finding.key_steps)
+    if not rows:
+        return ""
+    processes = sorted({event.process for event in rows}, key=_birth)
+    line = max((columns(cut(event.where, _LINE)) for event in rows), default=0)
+    room = WIDTH - _MARGIN - (line + 1 if line else 0)
+    width = min(32, room // len(processes) - 2)
+
+    def row(mark: str, number: str, cells: Iterable[str], where: str = "") -> str:
+        text = style.bar.join(f" {_padded(cell, width)}" for cell in cells)
+        return f"  {mark} {number:>4} {style.bar}{text} {cut(where, _LINE)}".rstrip()
+
+    lines = [style.paint(row(" ", "step", processes), "dim")]
+    switches = _switches(rows)
+    damage = finding.key_steps[-1]
+    for index, event in enumerate(rows):
+        cells = dict.fromkeys(processes, "")
+        cells[event.process] = happening(event, _short(event))
+        if index in switches:
+            count = f"{switches.index(index) + 1} of {len(switches)}"
+            cells[rows[index - 1].process] = f"  {style.switch} switch ({count})"
+        if event.step == damage:
+            text = row("!", str(event.step), cells.values(), event.where)
+            lines.append(style.paint(text, "red"))
+        else:
+            lines.append(row(" ", str(event.step), cells.values(), event.where))
+    if hidden := len(window) - len(rows):
+        steps = "1 other step" if hidden == 1 else f"{hidden} other steps"
+        lines.append(
+            style.paint(f"{' ' * _MARGIN}{style.bar} {steps} in between, not shown", "dim")
+        )
+    return "\n".join(lines)
+
+
+def _window(finding: Finding) -> list[Event]:
+    """What happened from the first of the steps that conflict to the last."""
+    if not finding.key_steps:
+        return []
+    first, last = min(finding.key_steps), max(finding.key_steps)
+    return [event for event in finding.steps if first <= event.step <= last]
+
+
+def _rows(window: Sequence[Event], key_steps: Sequence[int]) -> list[Event]:
+    keys = [event for event in window if event.step in key_steps]
+    tasks = list(dict.fromkeys(event.process for event in keys))[:_COLUMNS]
+    # An exit is shown, and not all else that ever concerned that process.
+    things = {event.object for event in keys if event.action is not Action.EXIT}
+    rows = [
+        event
+        for event in window
+        if event.process in tasks
+        and (event.step in key_steps or event.object in things or event.action in _LOCKS)
+    ]
+    if len(rows) > _ROWS:
+        rows = [event for event in rows if event.step in key_steps][:_ROWS]
+    return rows
+
+
+def _switches(rows: Sequence[Event]) -> list[int]:
+    """The rows at which another process goes on, although the one before still has some to come."""
+    return [
+        index
+        for index in range(1, len(rows))
+        if rows[index].process != rows[index - 1].process
+        and any(later.process == rows[index - 1].process for later in rows[index:])
+    ]
+
+
+def _short(event: Event) -> str:
+    """The object as its user knows it, without its kind."""
+    name = event.object.partition(":")[2] or event.object
+    return f"{name}+{event.offset}" if event.offset else name
+
+
+def _birth(name: str) -> tuple[int, str]:
+    digits = "".join(character for character in name.partition(".")[0] if character.isdigit())
+    return (int(digits or 0), name)
+
+
+def _padded(text: str, width: int) -> str:
+    shown = cut(text, width)
+    return shown + " " * (width - columns(shown))
