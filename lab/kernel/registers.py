@@ -4,10 +4,35 @@ from __future__ import annotations
 
 import ctypes
 
-_NAMES = (
-    "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss "
-    "fs_base gs_base ds es fs gs"
-).split()
+_NAMES = [
+    "r15",
+    "r14",
+    "r13",
+    "r12",
+    "rbp",
+    "rbx",
+    "r11",
+    "r10",
+    "r9",
+    "r8",
+    "rax",
+    "rcx",
+    "rdx",
+    "rsi",
+    "rdi",
+    "orig_rax",
+    "rip",
+    "cs",
+    "eflags",
+    "rsp",
+    "ss",
+    "fs_base",
+    "gs_base",
+    "ds",
+    "es",
+    "fs",
+    "gs",
+]
 
 TRAP_FLAG = 0x100
 SYSCALL_LENGTH = 2
@@ -18,7 +43,7 @@ _MASK = (1 << 64) - 1
 class Registers(ctypes.Structure):
     """struct user_regs_struct."""
 
-    _fields_ = [(name, ctypes.c_uint64) for name in _NAMES]  # noqa: RUF012  # ctypes' own form
+    _fields_ = [(name, ctypes.c_uint64) for name in _NAMES]  # ctypes' own form
 
     r15: int
     r14: int

@@ -58,7 +58,9 @@ class SharedMemory:
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the object; short where it ends."""
         view = self._grown(offset + size)
-        return bytes(view[offset : offset + size]) if view is not None else b""
+        return (
+            bytes(memoryview(view).cast("B")[offset : offset + size]) if view is not None else b""
+        )
 
     def write(self, offset: int, data: bytes) -> None:
         """Change bytes of the object."""

@@ -89,8 +89,7 @@ class MemoryAccess(Operation):
         return task.machine.step_instruction(task, regs, place)
 
     def _touches_further(self, task: Task, region: Region, address: int) -> None:
-        """The instruction has a second place in shared memory, a copy from one to another: told
-        beside the first, with which it is one step."""
+        """Tell of a second place in shared memory: a copy from one to another, in one step."""
         offset = region.offset + address - region.start
         if (region.memory.identity, offset) != (self.object, self.offset):
             self.world.note(task, Action.UPDATE, "copy", region.memory.identity, None)

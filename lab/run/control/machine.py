@@ -14,8 +14,8 @@ from lab.kernel.ptrace import Stop, StopKind
 from lab.kernel.registers import Registers
 from lab.run.control.task import Task
 
-
-_TRAP = b"\xcc"
+TRAP = b"\xcc"
+"""int3, the instruction of a breakpoint."""
 Place = tuple[int, int, int]
 """Start, length and protection, for mprotect."""
 
@@ -155,7 +155,7 @@ class Machine:
         """
         memory, behind = task.space.memory, regs.rip + length
         byte = task.space.read(behind, 1)
-        injection.write(memory, behind, _TRAP)
+        injection.write(memory, behind, TRAP)
         injection.step_over_open(task.tid, memory, regs, place, trap=False)
         task.running = True
         stop = self._until(
@@ -193,8 +193,11 @@ class Machine:
         return stop
 
     def _until(self, task: Task, *wanted: Stop, request: int = ptrace.CONT) -> Stop:
-        """Wait for one of the wanted stops. A signal that comes first is sent again afterwards:
-        its handler must not run in the middle of what the task does for the lab."""
+        """Wait for one of the wanted stops.
+
+        A signal that comes first is sent again afterwards: its handler must not run in the middle
+        of what the task does for the lab.
+        """
         early = []
         while True:
             stop = self.wait(task)

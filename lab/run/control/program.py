@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 
 from lab.kernel import injection, libc, procfs, ptrace, vdso
 from lab.kernel.ptrace import StopKind
@@ -11,10 +12,11 @@ from lab.kernel.window import Space
 from lab.kernel.x86_64 import NUMBERS
 from lab.run.control.machine import UnexpectedStopError
 from lab.run.control.semaphore import set_breakpoints
-from lab.run.control.task import Process, Task
+from lab.run.control.task import Process, Task, Where
 from lab.run.control.world import World
 
 _SYSCALL = bytes.fromhex("0f05")
+_THREAD_GROUP = re.compile(r"^Tgid:\s*(\d+)", re.MULTILINE)
 
 
 def pid_inside(host: int) -> int:
@@ -35,7 +37,8 @@ def open_memory(host: int) -> int:
 
 def child_of(world: World, parent: Task, tid: int) -> Task:
     """A task that fork, vfork or clone has just made; it is waited for at its first stop."""
-    tgid = int(re.search(r"^Tgid:\s*(\d+)", procfs.text(tid, "status") or "Tgid: 0", re.M)[1])  # type: ignore[index]
+    found = _THREAD_GROUP.search(procfs.text(tid, "status") or "")
+    tgid = int(found[1]) if found else tid
     if tgid == parent.process.host:
         process = parent.process
         process.born += 1
@@ -65,11 +68,11 @@ def _child_process(world: World, parent: Process, host: int, name: str) -> Proce
     return process
 
 
-def became_another_program(world: World, task: Task) -> None:
+def became_another_program(task: Task) -> None:
     """After exec: the memory is new, so everything that the lab keeps in it must be put there."""
     process = task.process
     for other in [other for other in process.tasks if other is not task]:
-        other.where = type(other.where).GONE  # exec ends every other thread
+        other.where = Where.GONE  # exec ends every other thread
         process.tasks.remove(other)
     process.space.leave()
     process.space = Space(open_memory(process.host))
@@ -110,29 +113,39 @@ def _map_page(task: Task, vdso_start: int) -> None:
     )
     through.orig_rax = (1 << 64) - 1
     ptrace.set_registers(task.tid, through)
-    stops = []
-    while not stops or stops[-1].kind is not StopKind.CALL_DONE or len(stops) < 2:
+    ends = 0
+    while ends < _BEFORE_AND_AFTER:
         task.machine.resume(task, ptrace.SYSCALL)
-        stops.append(task.machine.wait(task))
-        if len(stops) > 4 or stops[-1].kind in (StopKind.EXITED, StopKind.KILLED):
-            raise UnexpectedStopError(f"{task.name}: {stops} while mapping the lab's page")
+        stop = task.machine.wait(task)
+        if stop.kind is StopKind.CALL_DONE:
+            ends += 1
+        elif stop.kind is not StopKind.CALL:
+            raise UnexpectedStopError(f"{task.name}: {stop} while mapping the lab's page")
     ptrace.set_registers(task.tid, regs)
     injection.write(space.memory, injection.PAGE, injection.CODE)
 
 
 def _break_static(process: Process, executable: str) -> None:
     """The program's own text: a static binary has its semaphore functions there."""
-    for line in (procfs.text(process.host, "maps") or "").splitlines():
-        fields = line.split()
-        if len(fields) > 5 and "x" in fields[1] and os.path.realpath(fields[5]) == executable:
-            start, offset = int(fields[0].partition("-")[0], 16), int(fields[2], 16)
+    for path, start, offset in _texts(process):
+        if os.path.realpath(path) == executable:
             set_breakpoints(process.space, executable, start, offset)
 
 
 def break_everywhere(process: Process) -> None:
     """Breakpoints in everything that a process has mapped already: for a forked root."""
+    for path, start, offset in _texts(process):
+        set_breakpoints(process.space, path, start, offset)
+
+
+def _texts(process: Process) -> Iterator[tuple[str, int, int]]:
+    """The files of which a process has mapped text: the path, where, and from which offset."""
     for line in (procfs.text(process.host, "maps") or "").splitlines():
-        fields = line.split()
-        if len(fields) > 5 and "x" in fields[1] and fields[5].startswith("/"):
-            start, offset = int(fields[0].partition("-")[0], 16), int(fields[2], 16)
-            set_breakpoints(process.space, fields[5], start, offset)
+        found = _TEXT.match(line)
+        if found:
+            yield found[3], int(found[1], 16), int(found[2], 16)
+
+
+_TEXT = re.compile(r"([0-9a-f]+)-[0-9a-f]+ ..x. ([0-9a-f]+) \S+ \d+\s+(/.*)")
+_BEFORE_AND_AFTER = 2
+"""PTRACE_SYSCALL stops a call twice."""

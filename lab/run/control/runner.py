@@ -14,15 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.kernel import injection, ipc_tables, ptrace, seccomp
-from lab.kernel.namespaces import PrivateTmp, World as Mounts, furnish, leave_host
+from lab.kernel.namespaces import PrivateTmp, furnish, leave_host
+from lab.kernel.namespaces import World as Mounts
 from lab.kernel.window import WINDOW, Space
 from lab.run.control import zygote
 from lab.run.control.catalogue import TRACED
-from lab.run.control.machine import Machine, UnexpectedStopError
+from lab.run.control.machine import TRAP, Machine, UnexpectedStopError
 from lab.run.control.program import break_everywhere, command_of, open_memory
 from lab.run.control.report import blocked_in, trace_of
 from lab.run.control.scheduler import Scheduler, first_task
-from lab.run.control.task import Where
+from lab.run.control.task import Process, Task, Where
 from lab.run.control.world import World, leaders_last
 from lab.run.letterbox import Letterbox
 from lab.run.limits import LabError, Limits
@@ -38,6 +39,15 @@ class ControlRefusedError(LabError):
 
 class OutOfTimeError(Exception):
     """A task computed for longer than the time limit without a visible operation."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Where the first root has its breakpoints, all have theirs."""
+
+    breakpoints: dict[int, tuple[str, int]]
+    entries: dict[int, str]
+    errno_location: int
 
 
 @dataclass
@@ -63,6 +73,7 @@ class Runner:
         self._program, self._limits = program, limits
         leave_host(new_user=new_user)
         self._kept = self._start(furnish(private_files=True, processes=False))
+        self._pattern: Pattern | None = None
         self.stops = 0
         """Stops of traced tasks in all runs so far: what control costs."""
         self.runs = 0
@@ -88,7 +99,7 @@ class Runner:
         try:
             self._seize(host)
             root = first_task(world, host, Space(open_memory(host)))
-            break_everywhere(root.process)
+            self._set_breakpoints(root.process)
             root.process.command = command_of(host)
             kept.hello.sendall(b"+")
             root.running = True
@@ -120,7 +131,7 @@ class Runner:
             self.runs += 1
         return trace
 
-    def _scheduled(self, scheduler: Scheduler, root) -> tuple[Ending, str]:  # type: ignore[no-untyped-def]
+    def _scheduled(self, scheduler: Scheduler, root: Task) -> tuple[Ending, str]:
         def late(_signal: int, _frame: object) -> None:
             raise OutOfTimeError
 
@@ -135,6 +146,22 @@ class Runner:
             return Ending.BROKEN, f"control was lost: {failure}"
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _set_breakpoints(self, root: Process) -> None:
+        """In every root at the same places: they are all forks of one zygote."""
+        space = root.space
+        if self._pattern is None:
+            break_everywhere(root)
+            # Copied, since libraries that this run loads later are none of the next one's.
+            self._pattern = Pattern(
+                dict(space.breakpoints), dict(space.entries), space.errno_location
+            )
+            return
+        space.breakpoints = dict(self._pattern.breakpoints)
+        space.entries = dict(self._pattern.entries)
+        space.errno_location = self._pattern.errno_location
+        for place in space.breakpoints:
+            injection.write(space.memory, place, TRAP)
 
     # -- the sandbox ----------------------------------------------------------------------
 

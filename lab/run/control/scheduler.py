@@ -11,13 +11,13 @@ import os
 import signal
 from collections.abc import Callable
 
-from lab.kernel import ptrace
+from lab.kernel import procfs, ptrace
 from lab.kernel.ptrace import Stop, StopKind
 from lab.kernel.window import Space
 from lab.kernel.x86_64 import NAMES
 from lab.run.control.access import at_fault
-from lab.run.control.calls.processes import Exit
 from lab.run.control.calls.futex import FutexSleep, words_changed_by_exit
+from lab.run.control.calls.processes import Exit
 from lab.run.control.calls.signals import arriving, deliverable
 from lab.run.control.catalogue import MODELS
 from lab.run.control.lines import line_of
@@ -42,7 +42,7 @@ class Birth(Operation):
         self.object = process
         self.is_choice = is_choice
 
-    def perform(self, task: Task) -> Effect:
+    def perform(self, _task: Task) -> Effect:
         """Nothing but going on."""
         return Effect()
 
@@ -87,8 +87,11 @@ class Scheduler:
         return enabled[self._choose(point)]
 
     def _default(self, enabled: list[Task]) -> int:
-        """The task that moved last if it can, then the first that does not sleep, then the
-        sleeper that wakes first."""
+        """Who goes on by the default order.
+
+        The task that moved last if it can, then the first that does not sleep, then the sleeper
+        that wakes first.
+        """
         awake = [i for i, task in enumerate(enabled) if not _of(task).sleeps]
         for index in awake:
             if enabled[index].name == self._last:
@@ -176,7 +179,7 @@ class Scheduler:
             case StopKind.FORKED:
                 self._forked(task, stop.value)
             case StopKind.EXECUTED:
-                became_another_program(self.world, task)
+                became_another_program(task)
             case StopKind.EXITED | StopKind.KILLED:
                 self._gone(task, stop)
             case StopKind.GROUP_STOP:
@@ -197,7 +200,7 @@ class Scheduler:
         task.inject = number
         mask = 1 << number - 1
         if deliverable_now(task) & mask:
-            name = signal.Signals(number).name if number <= 31 else f"signal {number}"
+            name = signal.Signals(number).name if number <= _CLASSIC else f"signal {number}"
             self.world.note(task, Action.DELIVER, name, task.process.name, None)
 
     def _forked(self, task: Task, tid: int) -> None:
@@ -217,9 +220,11 @@ class Scheduler:
     # -- what others' steps do to a task --------------------------------------------------
 
     def _wake_from_kernel(self) -> None:
-        """Look at tasks that the last step may have woken: asleep in a call, held after vfork,
-        stopped, or killed. A wake-up takes place inside the waker's own call, so a task that
-        still sleeps now was not woken."""
+        """Look at tasks that the last step may have woken.
+
+        They were asleep in a call, held after vfork, stopped, or killed. A wake-up takes place
+        inside the waker's own call, so a task that still sleeps now was not woken.
+        """
         for task in leaders_last(self.world.alive):
             if task.where is Where.READY:
                 if task.check_alive and state(task.tid) not in "tT":
@@ -344,10 +349,12 @@ class Scheduler:
                     del world.timers[host]
 
 
+_CLASSIC = 31
+"""Signals above it are real-time ones, without a name of their own."""
+
+
 def deliverable_now(task: Task) -> int:
     """Signals with an effect on a task, whether or not they are pending still."""
-    from lab.kernel import procfs
-
     signals = procfs.signals(task.tid)
     return signals.caught | ~signals.ignored
 

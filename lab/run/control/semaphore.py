@@ -21,6 +21,7 @@ import re
 from lab.kernel import elf, injection, ptrace
 from lab.kernel.registers import Registers
 from lab.kernel.window import Region, Space
+from lab.run.control.machine import TRAP
 from lab.run.control.task import Effect, Operation, Task
 from lab.run.control.timing import deadline_of
 from lab.run.control.world import World
@@ -30,7 +31,6 @@ FUNCTIONS = frozenset(
     {"sem_wait", "sem_trywait", "sem_timedwait", "sem_clockwait", "sem_post", "sem_getvalue"}
 )
 ERRNO_LOCATION = "__errno_location"
-_TRAP = 0xCC
 _VALUE = 4
 """Bytes of the value."""
 
@@ -60,7 +60,7 @@ def set_breakpoints(space: Space, path: str, start: int, offset: int) -> None:
                     space.entries[place + first.start(1)] = name
                 else:
                     space.breakpoints[place] = (name, space.word(place, 1))
-                    os.pwrite(space.memory, bytes([_TRAP]), place)
+                    os.pwrite(space.memory, TRAP, place)
 
 
 _READS_SEMAPHORE = re.compile(
@@ -98,7 +98,7 @@ def at_breakpoint(world: World, task: Task, regs: Registers) -> Operation | None
 def _step_past(task: Task, regs: Registers, byte: int) -> None:
     """Run the instruction under a breakpoint, then put the breakpoint back."""
     place, memory = regs.rip, task.space.memory
-    if byte == _PUSH_RBX or byte == _PUSH_RBP:
+    if byte in {_PUSH_RBX, _PUSH_RBP}:
         # Done by hand it costs no stop of its own.
         value = regs.rbx if byte == _PUSH_RBX else regs.rbp
         regs.rsp -= 8
@@ -119,7 +119,7 @@ def _step_past(task: Task, regs: Registers, byte: int) -> None:
     os.pwrite(memory, bytes([byte]), place)
     ptrace.set_registers(task.tid, regs)
     task.machine.single_step(task)
-    os.pwrite(memory, bytes([_TRAP]), place)
+    os.pwrite(memory, TRAP, place)
 
 
 _PUSH_RBX, _PUSH_RBP = 0x53, 0x55
@@ -206,7 +206,7 @@ _WAITING = frozenset({"sem_wait", "sem_timedwait", "sem_clockwait"})
 
 
 def _set_errno(task: Task, regs: Registers, number: int) -> None:
-    """errno is thread-local: ask the library where it lies, once for each address space."""
+    """Errno is thread-local: ask the library where it lies, once for each address space."""
     space = task.space
     if space.errno_offset is None:
         through = regs.copy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from lab.kernel.registers import Registers
 from lab.kernel.window import Space
@@ -57,7 +57,7 @@ class Process:
 
     @property
     def helper(self) -> bool:
-        """multiprocessing's resource tracker or forkserver."""
+        """Multiprocessing's resource tracker or forkserver."""
         return "multiprocessing.resource_tracker" in self.command or (
             "multiprocessing.forkserver" in self.command
         )

@@ -85,7 +85,7 @@ class World:
     sockets: dict[int, str] = field(default_factory=dict)
     waiters: list[Waiter] = field(default_factory=list)
     """Tasks in the queues of futexes, longest waiting first."""
-    random: Random = field(default_factory=lambda: Random(0))
+    random: Random = field(default_factory=lambda: Random(0))  # noqa: S311  # to be repeated, not to be secret
     """What the program's getrandom gives."""
 
     # -- processes ------------------------------------------------------------------------
@@ -317,8 +317,10 @@ touches nothing shared and goes on, or has been answered on the spot."""
 
 
 def leaders_last(tasks: Iterable[Task]) -> list[Task]:
-    """In an order in which their ends can be waited for: the kernel keeps the end of a process's
-    first thread back until all others are gone."""
+    """In an order in which their ends can be waited for.
+
+    The kernel keeps the end of a process's first thread back until all others are gone.
+    """
     return sorted(tasks, key=lambda task: task.tid == task.process.host)
 
 

@@ -69,7 +69,8 @@ def _yield(_world: World, _task: Task, name: str, regs: Registers) -> Operation:
 
 def _answer(world: World, task: Task, regs: Registers, address: int, data: bytes) -> None:
     """Return a time. A task that reads nothing but clocks would never see its deadline come at
-    a tick a reading: after a while each reading takes twice as long as the one before."""
+    a tick a reading: after a while each reading takes twice as long as the one before.
+    """
     task.spins += 1
     pace = min(_LONGEST, _TICK << min(32, max(0, task.spins - _PATIENCE)))
     world.clock += pace

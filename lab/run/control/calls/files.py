@@ -61,7 +61,8 @@ class FifoOpen(CallOperation):
 
 class Lock(CallOperation):
     """flock, and the locks of fcntl. Whether one is free is found out only by trying: a duplicate
-    of the descriptor, used to ask, would take it."""
+    of the descriptor, used to ask, would take it.
+    """
 
     action = Action.ACQUIRE
     waits_for = "the lock's holder to release it"
@@ -166,7 +167,7 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
 
 def _lock(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     what = world.opened(task, regs.rdi & 0xFFFFFFFF)
-    if what is None or not stat.S_ISREG(what.mode) and not stat.S_ISDIR(what.mode):
+    if what is None or (not stat.S_ISREG(what.mode) and not stat.S_ISDIR(what.mode)):
         return None
     return Lock(world, task, name, regs, f"lock:{what.target}")
 

@@ -170,7 +170,8 @@ def wake(world: World, key: Key, count: int, bits: int = _ANY) -> int:
 def words_changed_by_exit(world: World) -> None:
     """A task has ended, and the kernel may have written to futex words: to the word that
     pthread_join waits on, to the robust locks that it held. Whoever waits for a word that reads
-    otherwise now is woken, as the kernel would have done."""
+    otherwise now is woken, as the kernel would have done.
+    """
     for waiter in world.waiters:
         if value_at(waiter.task, waiter.address) != waiter.expected:
             waiter.woken = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from lab.kernel import ptrace
 from lab.kernel.registers import Registers
 from lab.run.control.guard import close_before_fork
 from lab.run.control.task import CallOperation, Effect, Operation, Process, Task

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 
-from lab.kernel import ptrace, procfs
+from lab.kernel import procfs, ptrace
 from lab.kernel.registers import Registers
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import timespec
@@ -173,7 +173,7 @@ def _wait(world: World, task: Task, name: str, regs: Registers) -> Operation:
 
 
 def _alarm(world: World, task: Task, name: str, regs: Registers) -> None:
-    """alarm and setitimer(ITIMER_REAL), on the virtual clock."""
+    """Alarm and setitimer(ITIMER_REAL), on the virtual clock."""
     if name == "alarm":
         first, interval, old = regs.rdi * 1_000_000_000, 0, 0
     else:

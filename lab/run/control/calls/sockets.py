@@ -7,11 +7,11 @@ misses none.
 
 from __future__ import annotations
 
+from lab.kernel import ptrace
 from lab.kernel.registers import Registers
 from lab.run.control.calls.descriptors import DescriptorCall
 from lab.run.control.task import CallOperation, Effect, Operation, Task, Where
 from lab.run.control.world import Model, World
-from lab.kernel import ptrace
 from lab.trace import Action
 
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
