@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lab.essence import Essence
 from lab.finding import Finding, Result, Verdict
-from lab.loop import MOST_STEPS, Plan
+from lab.loop import MOST_STEPS, Outcome, Plan
 from lab.loop import replay as replay_once
 from lab.loop import search as search_on
 from lab.run.limits import LabError
@@ -91,7 +91,7 @@ def explored(
         series.add(run)
         progress(f"{wanted.name}: {series.runs} of {plan.schedules} schedules")
 
-    def work(runner: Runner, report: Callable[[object], None]) -> tuple[bool, tuple[str, ...]]:
+    def work(runner: Runner, report: Callable[[object], None]) -> Outcome:
         return search_on(runner, search, plan, wanted.origin, report)
 
     def concluded(*notes: str, exhausted: bool = False) -> Result:
@@ -105,7 +105,7 @@ def explored(
         return dataclasses.replace(result, notes=(*result.notes, *notes))
 
     try:
-        exhausted, notes = in_controller(work, wanted.program, wanted.limits, heard=heard)
+        outcome = in_controller(work, wanted.program, wanted.limits, heard=heard)
     except KeyboardInterrupt:
         if series.runs:
             yield concluded(f"stopped by Ctrl-C after {series.runs} of {plan.schedules} schedules")
@@ -116,7 +116,8 @@ def explored(
         # A finding outranks everything: what failed after it can only be told beside it.
         yield concluded(f"the search ended after {series.runs} schedules: {error}")
         return
-    yield concluded(*notes, exhausted=exhausted)
+    series.retell(outcome.findings)
+    yield concluded(*outcome.notes, exhausted=outcome.exhausted)
 
 
 def replay(

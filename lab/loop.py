@@ -6,11 +6,13 @@ tasks. It runs where the tracer is, and hands out the essence of each run; whole
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from lab.detect.wording import listed
 from lab.essence import Essence, essence
 from lab.finding import Finding, Kind
 from lab.search.replay import Diverged, Replay, Unlike, compare
@@ -27,8 +29,11 @@ _STEPS_KEPT = 2000
 class Runner(Protocol):
     """Runs one program, again and again from the same start."""
 
-    def run(self, choose: Choose, *, max_steps: int) -> Trace:
-        """One run, in which `choose` says who moves. Raises what that raises."""
+    def run(self, choose: Choose, *, max_steps: int, with_lines: bool = False) -> Trace:
+        """One run, in which `choose` says who moves. Raises what that raises.
+
+        With lines it takes longer, and each step tells at which line the program was.
+        """
 
 
 @dataclass(frozen=True)
@@ -41,18 +46,29 @@ class Plan:
     """End with the first run that shows a finding."""
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What is known when a search is over, beside its runs."""
+
+    exhausted: bool
+    """There is no other schedule."""
+    findings: tuple[Finding, ...] = ()
+    """Once more those that were told with a schedule, now with the lines of the program."""
+    notes: tuple[str, ...] = ()
+
+
 def search(
     runner: Runner,
     strategy: Strategy,
     plan: Plan,
     origin: Origin,
     report: Callable[[Essence], None],
-) -> tuple[bool, tuple[str, ...]]:
+) -> Outcome:
     """Run one schedule after another.
 
     Each finding is told with its schedule and its steps by the simplest run that showed it. What
-    was so told is replayed once in the end: a schedule that does not lead there again is no
-    evidence that a reader could use.
+    was so told is replayed in the end: it shows at which lines it happened, and a schedule that
+    does not lead there again is no evidence that a reader could use.
 
     Args:
         runner: of the program.
@@ -60,8 +76,6 @@ def search(
         plan: how far to search.
         origin: the program, as tokens name it.
         report: is given each run when it is over.
-
-    Returns whether there is no other schedule, and what a reader should know.
     """
     teller = _Teller(plan, origin)
     exhausted = False
@@ -78,7 +92,8 @@ def search(
             break
     else:
         exhausted = not strategy.begin()
-    return exhausted, tuple(_not_replayed(runner, plan, teller.told.values()))
+    findings, notes = _explained(runner, plan, teller.told.values())
+    return Outcome(exhausted, findings, notes)
 
 
 def replay(runner: Runner, token: Token, recorded: Sequence[Event] = ()) -> Essence:
@@ -91,18 +106,23 @@ def replay(runner: Runner, token: Token, recorded: Sequence[Event] = ()) -> Esse
 
     Raises Diverged at the first step at which it is known to be another run.
     """
-    following = Replay(token.schedule, token.actions)
-    trace = runner.run(following.choose, max_steps=token.max_steps)
-    following.end(trace)
-    compare(recorded, trace.events[: len(recorded)])
-    if fingerprint(trace) != token.fingerprint:
-        raise Unlike(len(trace.events))
+
+    def followed(*, with_lines: bool) -> Trace:
+        following = Replay(token.schedule, token.actions)
+        trace = runner.run(following.choose, max_steps=token.max_steps, with_lines=with_lines)
+        following.end(trace)
+        compare(recorded, trace.events[: len(recorded)])
+        if fingerprint(trace) != token.fingerprint:
+            raise Unlike(len(trace.events))
+        return trace
+
+    trace = followed(with_lines=False)
+    # To record lines is work that the program would not do, so it must not decide.
+    with contextlib.suppress(Diverged):
+        trace = followed(with_lines=True)
     run = essence(trace)
-    findings = (
-        dataclasses.replace(each, schedule=str(token), steps=_kept(trace.events, each.key_steps))
-        for each in run.findings
-    )
-    return dataclasses.replace(run, findings=tuple(findings))
+    findings = tuple(_with_steps(each, trace, str(token)) for each in run.findings)
+    return dataclasses.replace(run, findings=findings)
 
 
 @dataclass(frozen=True)
@@ -110,6 +130,7 @@ class _Telling:
     """The simplest run that showed a finding."""
 
     finding: Finding
+    token: str
     schedule: Schedule
     operations: tuple[Pending, ...]
     events: tuple[Event, ...]
@@ -135,39 +156,69 @@ class _Teller:
         ]
         if not simplest:
             return run
-        token = Token(
-            self._origin,
-            schedule,
-            tuple(operation.action for operation in operations),
-            self._plan.max_steps,
-            fingerprint(trace),
-            here(),
-        )
-        findings = []
-        for finding in run.findings:
-            if finding in simplest:
-                self.told[finding.identity] = _Telling(finding, schedule, operations, trace.events)
-                steps = _kept(trace.events, finding.key_steps)
-                findings.append(dataclasses.replace(finding, schedule=str(token), steps=steps))
-            else:
-                findings.append(finding)
-        return dataclasses.replace(run, findings=tuple(findings))
-
-
-def _not_replayed(runner: Runner, plan: Plan, told: Iterable[_Telling]) -> Iterator[str]:
-    # Findings of one run share its schedule, and one replay serves them all.
-    for each in {telling.schedule: telling for telling in told}.values():
-        following = Replay(each.schedule, each.operations)
-        try:
-            trace = runner.run(following.choose, max_steps=plan.max_steps)
-            following.end(trace)
-            compare(each.events, trace.events)
-        except Diverged as diverged:
-            yield (
-                f"the schedule of {each.finding.kind} in {each.finding.object} did not lead there "
-                f"again: {diverged}. Something in the program does not depend on the schedule "
-                "alone: a clock, a random number, what an earlier run left behind"
+        token = str(
+            Token(
+                self._origin,
+                schedule,
+                tuple(operation.action for operation in operations),
+                self._plan.max_steps,
+                fingerprint(trace),
+                here(),
             )
+        )
+        for each in simplest:
+            self.told[each.identity] = _Telling(each, token, schedule, operations, trace.events)
+        findings = tuple(
+            _with_steps(each, trace, token) if each in simplest else each for each in run.findings
+        )
+        return dataclasses.replace(run, findings=findings)
+
+
+def _explained(
+    runner: Runner, plan: Plan, told: Iterable[_Telling]
+) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """Replay what was told: the findings with lines, and a note where that led elsewhere."""
+    findings: list[Finding] = []
+    notes: list[str] = []
+    by_run: dict[str, list[_Telling]] = {}
+    for telling in told:
+        by_run.setdefault(telling.token, []).append(telling)
+    for token, tellings in by_run.items():
+        try:
+            trace = _again(runner, plan, tellings[0])
+        except Diverged as diverged:
+            notes.append(
+                f"the schedule of {listed([str(each.finding.kind) for each in tellings])} did not "
+                f"lead there again: {diverged}. Something in the program does not depend on the "
+                "schedule alone: a clock, a random number, what an earlier run left behind"
+            )
+            continue
+        wanted = {each.finding.identity for each in tellings}
+        findings.extend(
+            _with_steps(each, trace, token)
+            for each in essence(trace).findings
+            if each.identity in wanted
+        )
+    return tuple(findings), tuple(notes)
+
+
+def _again(runner: Runner, plan: Plan, telling: _Telling) -> Trace:
+    def followed(*, with_lines: bool) -> Trace:
+        following = Replay(telling.schedule, telling.operations)
+        trace = runner.run(following.choose, max_steps=plan.max_steps, with_lines=with_lines)
+        following.end(trace)
+        compare(telling.events, trace.events)
+        return trace
+
+    try:
+        return followed(with_lines=True)
+    except Diverged:  # perhaps by the work of recording lines
+        return followed(with_lines=False)
+
+
+def _with_steps(finding: Finding, trace: Trace, token: str) -> Finding:
+    steps = _kept(trace.events, finding.key_steps)
+    return dataclasses.replace(finding, schedule=token, steps=steps)
 
 
 def _kept(events: tuple[Event, ...], key_steps: Sequence[int]) -> tuple[Event, ...]:

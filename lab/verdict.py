@@ -14,7 +14,7 @@ number: a search makes thousands.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lab.detect.wording import counted
 from lab.essence import Essence, essence
@@ -95,6 +95,10 @@ class Series:
         failed = bool(run.findings)
         if (failed or not run.completed) and (self._output is None or failed > self._output[0]):
             self._output = (failed, run.output)
+
+    def retell(self, findings: Iterable[Finding]) -> None:
+        """Tell findings that were counted already with what has become known of them since."""
+        self._first |= {each.identity: each for each in findings if each.identity in self._first}
 
     def conclude(
         self,

@@ -8,7 +8,7 @@ import pytest
 
 from lab.essence import Essence
 from lab.finding import Kind
-from lab.loop import Plan, replay, search
+from lab.loop import Outcome, Plan, replay, search
 from lab.search.random import Random
 from lab.search.replay import Diverged, Unlike
 from lab.search.schedule import Choose, Schedule
@@ -16,7 +16,7 @@ from lab.search.strategy import Point
 from lab.search.token import Origin, Source, Token
 from lab.trace import Action, Ending, Trace
 from tests.search.models import counter, deadlock01
-from tests.search.toy import Program, Task, ToyRunner, interleavings, read, run, write
+from tests.search.toy import Program, Task, ToyRunner, interleavings, read, write
 
 ORIGIN = Origin(Source.SCENARIO, ("toy.counter",))
 
@@ -43,48 +43,46 @@ class Listed:
 
 def _search(
     program: Program, plan: Plan | None = None, seed: int = 0
-) -> tuple[list[Essence], bool, tuple[str, ...]]:
+) -> tuple[list[Essence], Outcome]:
     runs: list[Essence] = []
-    exhausted, notes = search(ToyRunner(program), Random(seed), plan or Plan(), ORIGIN, runs.append)
-    return runs, exhausted, notes
+    outcome = search(ToyRunner(program), Random(seed), plan or Plan(), ORIGIN, runs.append)
+    return runs, outcome
 
 
 def test_it_makes_as_many_runs_as_planned_and_reports_each() -> None:
-    runs, exhausted, _ = _search(counter(2, 1), Plan(schedules=7))
+    runs, outcome = _search(counter(2, 1), Plan(schedules=7))
 
     assert len(runs) == 7
-    assert not exhausted
+    assert not outcome.exhausted
 
 
 @pytest.mark.parametrize("schedules", [3, 4, 99])
 def test_it_ends_when_the_strategy_has_nothing_left_and_says_so(schedules: int) -> None:
     strategy, runs = Listed(3), list[Essence]()
 
-    exhausted, _ = search(
+    outcome = search(
         ToyRunner(counter(3, 1, guarded=True)), strategy, Plan(schedules), ORIGIN, runs.append
     )
 
     assert len(runs) == len(strategy.seen) == 3
-    assert exhausted
+    assert outcome.exhausted
 
 
 def test_a_search_that_was_cut_short_is_not_exhausted() -> None:
-    exhausted, _ = search(
-        ToyRunner(counter(3, 1)), Listed(3), Plan(schedules=2), ORIGIN, lambda _: None
-    )
+    runner = ToyRunner(counter(3, 1))
 
-    assert not exhausted
+    assert not search(runner, Listed(3), Plan(schedules=2), ORIGIN, lambda _: None).exhausted
 
 
 def test_it_stops_at_the_first_finding_if_that_is_wanted() -> None:
-    runs, exhausted, _ = _search(counter(), Plan(stop_at_first=True))
+    runs, outcome = _search(counter(), Plan(stop_at_first=True))
 
     assert [bool(each.findings) for each in runs] == [False] * (len(runs) - 1) + [True]
-    assert not exhausted
+    assert not outcome.exhausted
 
 
 def test_a_run_of_too_many_steps_is_undecided() -> None:
-    runs, _, _ = _search(counter(2, 40), Plan(schedules=1, max_steps=20))
+    runs, _ = _search(counter(2, 40), Plan(schedules=1, max_steps=20))
 
     assert "was ended after 20 steps" in runs[0].undecided
 
@@ -100,7 +98,7 @@ def _told(runs: list[Essence]) -> Iterator[tuple[Token, Essence]]:
 
 
 def test_a_finding_carries_its_schedule_and_its_steps() -> None:
-    runs, _, notes = _search(counter(2, 1), Plan(stop_at_first=True))
+    runs, outcome = _search(counter(2, 1), Plan(stop_at_first=True))
     (finding,) = runs[-1].findings
     token = Token.read(finding.schedule)
 
@@ -108,11 +106,11 @@ def test_a_finding_carries_its_schedule_and_its_steps() -> None:
     assert token.origin == ORIGIN
     assert [event.action for event in finding.steps] == list(token.actions)
     assert sorted(token.actions) == [Action.READ, Action.READ, Action.WRITE, Action.WRITE]
-    assert notes == ()
+    assert outcome.notes == ()
 
 
 def test_a_finding_is_told_again_only_by_a_simpler_schedule() -> None:
-    runs, _, _ = _search(counter(3, 2), Plan(schedules=200))
+    runs, _ = _search(counter(3, 2), Plan(schedules=200))
     schedules = [token.schedule for token, _ in _told(runs)]
 
     assert 1 < len(schedules) < 30
@@ -157,27 +155,28 @@ def test_a_long_run_is_kept_up_to_what_follows_the_damage() -> None:
 
 @pytest.mark.parametrize("program", [counter(), deadlock01()])
 def test_the_schedule_of_a_finding_shows_it_a_hundred_times_of_a_hundred(program: Program) -> None:
-    runs, _, _ = _search(program, Plan(stop_at_first=True))
+    runs, _ = _search(program, Plan(stop_at_first=True))
     finding = next(each for each in runs[-1].findings if each.schedule)
     token = Token.read(finding.schedule)
 
     for _ in range(100):
         again = replay(ToyRunner(program), token, finding.steps)
-        assert finding in again.findings
+        assert finding.summary in [each.summary for each in again.findings]
 
 
 def test_a_run_of_too_many_steps_is_replayed_to_the_same_bound() -> None:
-    runs, _, notes = _search(counter(3, 40), Plan(schedules=1, max_steps=50))
+    runs, outcome = _search(counter(3, 40), Plan(schedules=1, max_steps=50))
     (finding,) = runs[0].findings
 
     again = replay(ToyRunner(counter(3, 40)), Token.read(finding.schedule))
 
-    assert again.undecided == runs[0].undecided
-    assert notes == ()
+    assert again.findings[0].summary == finding.summary
+    assert "was ended after 50 steps" in again.undecided
+    assert outcome.notes == ()
 
 
 def test_a_replay_of_another_program_is_never_an_answer() -> None:
-    runs, _, _ = _search(counter(), Plan(stop_at_first=True))
+    runs, _ = _search(counter(), Plan(stop_at_first=True))
     token = Token.read(runs[-1].findings[0].schedule)
 
     for other in (counter(3, 4), counter(3, 6), counter(2, 5), counter(guarded=True)):
@@ -197,7 +196,7 @@ def _other_values() -> Program:
 
 
 def test_the_same_choices_with_other_values_are_another_run() -> None:
-    runs, _, _ = _search(counter(), Plan(stop_at_first=True))
+    runs, _ = _search(counter(), Plan(stop_at_first=True))
     (finding,) = runs[-1].findings
     token = Token.read(finding.schedule)
 
@@ -207,26 +206,56 @@ def test_the_same_choices_with_other_values_are_another_run() -> None:
         replay(ToyRunner(_other_values()), token, finding.steps)
 
 
-class Forgetful:
-    """A runner whose program is another one from some run on."""
+class Changing:
+    """A runner whose program is another one in each run."""
 
     def __init__(self, *programs: Program) -> None:
         self.programs = iter(programs)
 
-    def run(self, choose: Choose, *, max_steps: int) -> Trace:
-        return run(next(self.programs), choose, max_steps).trace
+    def run(self, choose: Choose, *, max_steps: int, with_lines: bool = False) -> Trace:
+        return ToyRunner(next(self.programs)).run(
+            choose, max_steps=max_steps, with_lines=with_lines
+        )
+
+
+def test_what_was_found_is_told_once_more_with_its_lines() -> None:
+    runs, outcome = _search(counter(), Plan(stop_at_first=True))
+    (told,), (first,) = outcome.findings, runs[-1].findings
+
+    assert told.identity == first.identity
+    assert told.schedule == first.schedule
+    assert [event.where for event in told.steps] == [f"toy.py:{n}" for n in range(30)]
+
+
+def test_if_to_record_lines_changes_the_run_it_is_told_without() -> None:
+    runner = Changing(counter(), _other_values(), counter())
+
+    outcome = search(runner, Random(0), Plan(schedules=1), ORIGIN, lambda _: None)
+
+    assert outcome.notes == ()
+    assert {event.where for event in outcome.findings[0].steps} == {""}
 
 
 def test_a_schedule_that_does_not_lead_there_again_is_noted() -> None:
-    runner = Forgetful(counter(), _other_values())
-    runs: list[Essence] = []
+    runner = Changing(counter(), _other_values(), _other_values())
 
-    _, notes = search(runner, Random(0), Plan(schedules=1), ORIGIN, runs.append)
+    outcome = search(runner, Random(0), Plan(schedules=1), ORIGIN, lambda _: None)
 
-    assert runs[0].findings
-    assert len(notes) == 1
-    assert "the schedule of lost-update in n did not lead there again" in notes[0]
-    assert "write n = 1" in notes[0]
+    (note,) = outcome.notes
+    assert "the schedule of lost-update did not lead there again" in note
+    assert "write n = 1" in note
+    assert outcome.findings == ()
+
+
+def test_a_replay_is_told_with_its_lines_but_they_do_not_decide() -> None:
+    runs, _ = _search(counter(), Plan(stop_at_first=True))
+    token = Token.read(runs[-1].findings[0].schedule)
+
+    (told,) = replay(ToyRunner(counter()), token).findings
+    (plain,) = replay(Changing(counter(), _other_values()), token).findings
+
+    assert told.steps[0].where == "toy.py:0"
+    assert plain.steps[0].where == ""
 
 
 def test_every_interleaving_is_judged_as_its_end_demands() -> None:
@@ -266,7 +295,7 @@ def test_the_default_order_has_the_simplest_schedule() -> None:
         yield write("n", value)
         raise AssertionError
 
-    runs, _, _ = _search(Program({"P1": lose, "P2": lose}), Plan(schedules=50))
+    runs, _ = _search(Program({"P1": lose, "P2": lose}), Plan(schedules=50))
     schedules = [token.schedule for token, _ in _told(runs)]
 
     assert min(schedules) == Schedule()

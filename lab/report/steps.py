@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.operation import happening
-from lab.report.style import PLAIN, WIDTH, Style, columns, cut
+from lab.report.style import PLAIN, WIDTH, Style, columns, cut, printable
 from lab.trace import Action, Event
 
 if TYPE_CHECKING:
@@ -34,28 +34,28 @@ def table(finding: Finding, style: Style = PLAIN) -> str:
     if not rows:
         return ""
     processes = sorted({event.process for event in rows}, key=_birth)
-    line = max((columns(cut(event.where, _LINE)) for event in rows), default=0)
+    line = max(columns(_line(event)) for event in rows)
     room = WIDTH - _MARGIN - (line + 1 if line else 0)
     width = min(32, room // len(processes) - 2)
 
     def row(mark: str, number: str, cells: Iterable[str], where: str = "") -> str:
         text = style.bar.join(f" {_padded(cell, width)}" for cell in cells)
-        return f"  {mark} {number:>4} {style.bar}{text} {cut(where, _LINE)}".rstrip()
+        return f"  {mark} {number:>4} {style.bar}{text} {where}".rstrip()
 
     lines = [style.paint(row(" ", "step", processes), "dim")]
     switches = _switches(rows)
     damage = finding.key_steps[-1]
     for index, event in enumerate(rows):
         cells = dict.fromkeys(processes, "")
-        cells[event.process] = happening(event, _short(event))
+        cells[event.process] = _told(event, width - 1)
         if index in switches:
             count = f"{switches.index(index) + 1} of {len(switches)}"
             cells[rows[index - 1].process] = f"  {style.switch} switch ({count})"
         if event.step == damage:
-            text = row("!", str(event.step), cells.values(), event.where)
+            text = row("!", str(event.step), cells.values(), _line(event))
             lines.append(style.paint(text, "red"))
         else:
-            lines.append(row(" ", str(event.step), cells.values(), event.where))
+            lines.append(row(" ", str(event.step), cells.values(), _line(event)))
     if hidden := len(window) - len(rows):
         steps = "1 other step" if hidden == 1 else f"{hidden} other steps"
         lines.append(
@@ -98,10 +98,17 @@ def _switches(rows: Sequence[Event]) -> list[int]:
     ]
 
 
-def _short(event: Event) -> str:
-    """The object as its user knows it, without its kind."""
+def _told(event: Event, width: int) -> str:
+    """What happened; the value last of all is cut, and the name gives way to it."""
     name = event.object.partition(":")[2] or event.object
-    return f"{name}+{event.offset}" if event.offset else name
+    place = f"+{event.offset}" if event.offset else ""
+    room = max(width - columns(printable(happening(event, place or "x"))), 4)
+    return happening(event, cut(name, room + (0 if place else 1)) + place)
+
+
+def _line(event: Event) -> str:
+    """Where in the program, by the file's own name: its directory is in the JSON."""
+    return cut(event.where.rpartition("/")[2], _LINE)
 
 
 def _birth(name: str) -> tuple[int, str]:
@@ -110,5 +117,5 @@ def _birth(name: str) -> tuple[int, str]:
 
 
 def _padded(text: str, width: int) -> str:
-    shown = cut(text, width)
+    shown = cut(text, width - 1)
     return shown + " " * (width - columns(shown))

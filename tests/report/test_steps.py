@@ -47,7 +47,7 @@ def test_lines_of_the_program_stand_at_the_right_and_make_the_columns_narrower()
     lines = table(dataclasses.replace(LOST, steps=steps)).splitlines()
 
     assert lines[1] == (
-        "       1 │ read /n -> 4         │                       scenarios/counter.py:31"
+        "       1 │ read /n -> 4              │                            counter.py:31"
     )
     assert max(columns(line) for line in lines) <= 80
 
@@ -82,6 +82,16 @@ def test_of_very_many_steps_only_those_that_conflict_are_shown() -> None:
 
     assert [line[4:8].strip() for line in lines[1:4]] == ["0", "50", "51"]
     assert lines[4].endswith("49 other steps in between, not shown")
+
+
+def test_a_long_name_gives_way_to_the_value() -> None:
+    name = "file:/var/lib/a/long/way/down/to/the/file.json"
+    steps = tuple(dataclasses.replace(event, object=name, offset=8) for event in LOSS)
+
+    lines = table(_finding(steps, 1, 4, 6)).splitlines()
+
+    assert lines[1].startswith("       1 │ read /var/lib/a/long/...+8 -> 4 │")
+    assert lines[-2].startswith("  !    6 │ write /var/lib/a/long/...+8 = 5 │")
 
 
 def test_no_more_than_three_columns_fit() -> None:

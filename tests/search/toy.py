@@ -16,6 +16,7 @@ Names follow the lab: tasks are processes, and a spawned one is named by whoever
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -282,8 +283,14 @@ class ToyRunner:
     def __init__(self, program: Program) -> None:
         self.program = program
 
-    def run(self, choose: Callable[[Point], int], *, max_steps: int) -> Trace:
-        return run(self.program, choose, max_steps).trace
+    def run(
+        self, choose: Callable[[Point], int], *, max_steps: int, with_lines: bool = False
+    ) -> Trace:
+        trace = run(self.program, choose, max_steps).trace
+        if not with_lines:
+            return trace
+        lines = (dataclasses.replace(event, where=f"toy.py:{event.step}") for event in trace.events)
+        return dataclasses.replace(trace, events=tuple(lines))
 
 
 def interleavings(program: Program) -> Iterator[Run]:
