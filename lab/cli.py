@@ -26,6 +26,8 @@ _COMMANDS = {
     "demo": "every bug beside its fix: start here",
     "list": "what there is to run",
     "run": "run scenarios and tell everything about each",
+    "explore": "decide which process moves when, and find the race every time",
+    "replay": "show the very run of a token again",
     "check": "the CI gate: every bug must show itself, every fix must hold",
     "exec": "watch any program: lab exec -- COMMAND ARGS...",
     "doctor": "what this machine allows, and how to get what is missing",
@@ -141,7 +143,7 @@ def _grammar() -> argparse.ArgumentParser:
             default="auto",
             help="how a run is kept apart from the machine (default: %(default)s)",
         )
-    for name in ("run", "exec"):
+    for name in ("run", "explore", "replay", "exec"):
         verbs[name].add_argument(
             "--time-limit",
             type=_seconds,
@@ -159,20 +161,70 @@ def _grammar() -> argparse.ArgumentParser:
     verbs["list"].add_argument(
         "-v", "--verbose", action="store_true", help="with parameters and their defaults"
     )
-    verbs["run"].add_argument("ids", nargs="+", metavar="ID", help="FAMILY.NAME, or a FAMILY")
-    verbs["run"].add_argument(
-        "-p",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="NAME=VALUE",
-        help="set a parameter of the scenarios that have it (`lab list -v` shows them)",
+    for name in ("run", "explore"):
+        verbs[name].add_argument("ids", nargs="+", metavar="ID", help="FAMILY.NAME, or a FAMILY")
+        verbs[name].add_argument(
+            "-p",
+            action="append",
+            default=[],
+            dest="settings",
+            metavar="NAME=VALUE",
+            help="set a parameter of the scenarios that have it (`lab list -v` shows them)",
+        )
+    verbs["explore"].add_argument(
+        "--schedules",
+        type=_count,
+        default=100,
+        metavar="N",
+        help="runs of each scenario, each with another schedule (default: %(default)s)",
     )
+    verbs["exec"].add_argument(
+        "--explore",
+        type=_count,
+        metavar="N",
+        help="run it N times under control instead, each time with another schedule",
+    )
+    for name in ("explore", "exec"):
+        _add_search(verbs[name])
+    verbs["replay"].add_argument("token", metavar="TOKEN", help="as a report shows it")
     verbs["check"].add_argument("ids", nargs="*", metavar="ID", help="FAMILY.NAME, or a FAMILY")
-    verbs[
-        "exec"
-    ].usage = "lab exec [-h] [--json FILE] [--isolation HOW] [--time-limit S] -- COMMAND ARGS..."
+    verbs["exec"].usage = (
+        "lab exec [-h] [--json FILE] [--isolation HOW] [--time-limit S]\n"
+        "                [--explore N [--strategy NAME] [--seed S] [--max-steps N] "
+        "[--stop-at-first]]\n"
+        "                -- COMMAND ARGS..."
+    )
     return parser
+
+
+def _add_search(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--strategy", default="random", metavar="NAME", help="which schedule next: random"
+    )
+    verb.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="S",
+        help="the same seed gives the same schedules (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--max-steps",
+        type=_count,
+        default=10_000,
+        metavar="N",
+        help="steps after which a run counts as endless (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--stop-at-first", action="store_true", help="end with the first run that shows a finding"
+    )
+
+
+def _count(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if (number := int(text)) > 0:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no count; give 1 or more")
 
 
 def _runs(text: str) -> int:

@@ -25,6 +25,14 @@ def execute(arguments: argparse.Namespace) -> int:
             "lab exec needs a command after --, for example: lab exec -- sh -c 'ipcmk -M 4096'"
         )
     _refuse_unrunnable(arguments.program[0])
+    if arguments.explore:
+        from lab.commands.explore import of_command
+
+        if arguments.isolation == Isolation.SNAPSHOTS:
+            raise UsageError(
+                "lab exec: --explore needs namespaces: leave --isolation snapshots away"
+            )
+        return of_command(arguments.program, arguments)
     output = Output(arguments.json, to_stderr=True)
     demand_linux()
     from lab.run.observe import observe_command

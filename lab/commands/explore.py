@@ -1,0 +1,72 @@
+"""`lab explore`: run scenarios under control, each time with another schedule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.catalogue import select
+from lab.commands.output import Output, UsageError
+from lab.commands.running import demand_linux, exit_status, reported, settings
+from lab.loop import Plan
+from lab.report.json import result_object
+from lab.report.terminal import render
+from lab.search.named import UnknownStrategy
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+
+    from lab.finding import Verdict
+    from lab.target import Target
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Explore what was asked for; the exit status is the worst verdict's."""
+    from lab.target import target
+
+    scenarios = select(arguments.ids)
+    given = settings(arguments.settings, scenarios)
+    targets = []
+    for scenario in scenarios:
+        own = {parameter.name for parameter in scenario.parameters}
+        chosen = {name: text for name, text in given.items() if name in own}
+        targets.append(target(scenario.body, chosen, time_limit=arguments.time_limit))
+    return explore(targets, arguments, Output(arguments.json), arguments.schedules)
+
+
+def explore(
+    targets: Iterable[Target], arguments: argparse.Namespace, output: Output, schedules: int
+) -> int:
+    """Explore one target after the other and report on each as soon as it is done."""
+    demand_linux()
+    from lab.exploration import explored
+
+    plan = Plan(schedules, arguments.max_steps, arguments.stop_at_first)
+    verdicts: list[Verdict] = []
+    with reported(output) as documents:
+        for wanted in targets:
+            results = explored(
+                wanted,
+                plan,
+                strategy=arguments.strategy,
+                seed=arguments.seed,
+                progress=output.progress,
+            )
+            try:
+                for result in results:
+                    if verdicts:
+                        output.say()
+                    output.say(render(result, output.style))
+                    verdicts.append(result.verdict)
+                    documents.append(result_object(result))
+            except UnknownStrategy as unknown:
+                raise UsageError(f"--strategy {arguments.strategy}: {unknown}") from unknown
+    return exit_status(verdicts)
+
+
+def of_command(program: Sequence[str], arguments: argparse.Namespace) -> int:
+    """Explore a command; its output is captured, so the report may go to standard output."""
+    from lab.target import target
+
+    wanted = target(tuple(program), time_limit=arguments.time_limit)
+    return explore([wanted], arguments, Output(arguments.json), arguments.explore)

@@ -1,0 +1,30 @@
+"""`lab replay`: the run of a token, once more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.commands.output import Output, UsageError
+from lab.commands.running import demand_linux, exit_status, reported
+from lab.report.json import result_object
+from lab.report.terminal import render
+from lab.search.token import BadToken
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Replay and report; a replay that goes another way is undecided, whatever came of it."""
+    output = Output(arguments.json)
+    demand_linux()
+    from lab.exploration import replay
+
+    with reported(output) as documents:
+        try:
+            result = replay(arguments.token, time_limit=arguments.time_limit)
+        except BadToken as bad:
+            raise UsageError(f"lab replay: {bad}") from bad
+        output.say(render(result, output.style))
+        documents.append(result_object(result))
+    return exit_status([result.verdict])
