@@ -112,6 +112,8 @@ class Blocked:
     """Logical names of the only processes that could release it, where that is known."""
     where: str = ""
     """"file:line" of the program, where recorded."""
+    operation: Event | None = None
+    """Of a controlled run: the step that it stands before."""
 
 
 class Action(enum.StrEnum):

@@ -59,6 +59,11 @@ def acquire(semaphore: str) -> Operation:
     return Operation(Action.ACQUIRE, semaphore)
 
 
+def attempt(semaphore: str) -> Operation:
+    """Take 1 if the semaphore is above 0, without waiting; answers whether it was."""
+    return Operation(Action.ACQUIRE, semaphore, "at once")
+
+
 def release(semaphore: str) -> Operation:
     return Operation(Action.RELEASE, semaphore)
 
@@ -151,10 +156,11 @@ class Machine:
         assert pending is not None
         before, after, answer = self._perform(pending)
         self._go_on(name, answer)
+        failed = pending.action is Action.ACQUIRE and not after
         return Event(
             number,
             name,
-            pending.action,
+            Action.READ if failed else pending.action,
             str(pending.action),
             pending.object,
             size=max(len(before), len(after)),
@@ -182,6 +188,7 @@ class Machine:
                 on=(pending.object,)
                 if pending.action is Action.WAIT
                 else tuple(hold.process for hold in holders if hold.object == pending.object),
+                operation=Event(-1, name, pending.action, str(pending.action), pending.object),
             )
             for name, pending in waiting
         )
@@ -189,7 +196,7 @@ class Machine:
     def _possible(self, pending: Operation) -> bool:
         match pending.action:
             case Action.ACQUIRE:
-                return self.semaphores.get(pending.object, 1) > 0
+                return self.semaphores.get(pending.object, 1) > 0 or pending.value is not None
             case Action.SEND:
                 room = self.capacities.get(pending.object, 1)
                 return len(self.queues.get(pending.object, ())) < room
@@ -216,10 +223,12 @@ class Machine:
             case Action.RECEIVE:
                 message = self.queues[name].popleft()
                 return repr(message).encode(), b"", message
-            case Action.ACQUIRE:
-                self.semaphores[name] = self.semaphores.get(name, 1) - 1
-            case Action.RELEASE:
-                self.semaphores[name] = self.semaphores.get(name, 1) + 1
+            case Action.ACQUIRE | Action.RELEASE:
+                old = self.semaphores.get(name, 1)
+                if pending.action is Action.ACQUIRE and not old:
+                    return _bytes(old), b"", False
+                self.semaphores[name] = old + (1 if pending.action is Action.RELEASE else -1)
+                return _bytes(old), _bytes(self.semaphores[name]), True
             case Action.FORK:
                 self._begin(name, value)
             case _:
@@ -256,7 +265,7 @@ def run(program: Program, choose: Callable[[Point], int], max_steps: int = 1000)
         if len(events) == max_steps:
             ending = Ending.ENDLESS
             break
-        point = _point(enabled, events)
+        point = _point(machine, events)
         choice = choose(point)
         choices.append((point, choice))
         events.append(machine.step(enabled[choice][0], len(events)))
@@ -346,14 +355,21 @@ def trace_class(
     return (frozenset(names), frozenset(order))
 
 
-def _point(enabled: list[tuple[str, Operation]], events: list[Event]) -> Point:
+def _point(machine: Machine, events: list[Event]) -> Point:
     last = events[-1].process if events else ""
-    names = [name for name, _ in enabled]
+    enabled = [name for name, _ in machine.enabled()]
+    pending = {
+        name: Pending(name, operation.action, operation.object)
+        for name, operation in machine.next.items()
+        if operation is not None
+    }
     return Point(
         len(events),
-        tuple(Pending(name, pending.action, pending.object) for name, pending in enabled),
-        names.index(last) if last in names else 0,
+        tuple(pending[name] for name in enabled),
+        enabled.index(last) if last in enabled else 0,
         last,
+        tuple(each for name, each in pending.items() if name not in enabled),
+        tuple(events[-1:]),
     )
 
 
