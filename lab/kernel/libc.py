@@ -46,6 +46,15 @@ _libc.msgrcv.argtypes = (
     ctypes.c_int,
 )
 _libc.msgrcv.restype = ctypes.c_ssize_t
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+)
 
 
 def unshare(flags: int) -> None:
@@ -108,6 +117,19 @@ def punch_hole(descriptor: int, offset: int, length: int) -> None:
     """Give back the memory of a part of a file; its size stays. Raises OSError."""
     flags = _FALLOC_KEEP_SIZE | _FALLOC_PUNCH_HOLE
     _check(_libc.fallocate(descriptor, flags, offset, length), "fallocate")
+
+
+def map_code(address: int, size: int, code: bytes) -> None:
+    """Map private memory that can be written and executed at a fixed address, and fill it.
+
+    Raises OSError if something lies there.
+    """
+    place = _libc.mmap(address, size, _READ_WRITE_EXECUTE, _FIXED_PRIVATE_ANONYMOUS, -1, 0)
+    if place != address:
+        raise OSError(
+            ctypes.get_errno(), f"the lab's page of code could not be mapped at {address:#x}"
+        )
+    ctypes.memmove(address, code, len(code))
 
 
 def fix_addresses() -> None:
@@ -180,6 +202,7 @@ _AT_FDCWD = -100
 _BTIME_OFFSET = 80
 _CLOCK_REALTIME_COARSE = 5
 _ENOMSG = 42
+_READ_WRITE_EXECUTE, _FIXED_PRIVATE_ANONYMOUS = 7, 0x100022
 _ADDR_NO_RANDOMIZE = 0x0040000
 _FALLOC_KEEP_SIZE = 1
 _FALLOC_PUNCH_HOLE = 2

@@ -6,13 +6,27 @@ import os
 
 from lab.kernel.procfs import text
 
-_STATE, _CHILDREN_FAULTS, _EXIT_CODE = 3, 11, 52
+_STATE, _FLAGS, _CHILDREN_FAULTS, _THREADS, _EXIT_CODE = 3, 9, 11, 20, 52
+_EXITING = 4  # PF_EXITING
 _IMAGE = (26, 28, 48, 49)  # where its code begins, its stack, and its arguments begin and end
 
 
 def state(pid: int) -> str:
     """The letter that /proc shows: R, S, D, T, Z; X for a process that is gone."""
     return _fields(pid).get(_STATE, "X")
+
+
+def is_ending(pid: int) -> bool:
+    """Whether a process has ended, or is in the kernel to do so and will run no more of its code.
+
+    In that state it has closed its descriptors, for one, and whoever reads from them may end
+    before it is a zombie. When its first thread alone has ended, the process lives.
+    """
+    fields = _fields(pid)
+    if not fields or fields[_STATE] == "X":
+        return True
+    ending = fields[_STATE] == "Z" or int(fields[_FLAGS]) & _EXITING
+    return bool(ending) and int(fields[_THREADS]) <= 1
 
 
 def image(pid: int) -> str:
@@ -23,7 +37,8 @@ def image(pid: int) -> str:
     is to end.
     """
     fields = _fields(pid)
-    return " ".join(fields[number] for number in _IMAGE) if fields else ""
+    image = [fields.get(number, "0") for number in _IMAGE]
+    return " ".join(image) if image[0] != "0" else ""  # one that is ending has given it back
 
 
 def command(pid: int) -> str:

@@ -212,6 +212,12 @@ def catches(pid: int, signal_number: int) -> bool:
     return found is not None and bool(int(found[1], 16) >> (signal_number - 1) & 1)
 
 
+def inner_pid(thread: int) -> int:
+    """The id by which a process or thread knows itself, in its own PID namespace."""
+    found = re.search(r"^NSpid:\s*(.*)$", text(thread, "status") or "", re.MULTILINE)
+    return int(found[1].split()[-1]) if found else thread
+
+
 def has_timers(pid: int) -> bool:
     """Whether a process has timers of timer_create (where the kernel tells: CHECKPOINT_RESTORE)."""
     return bool(text(pid, "timers"))

@@ -12,7 +12,7 @@ import os
 import signal
 from dataclasses import dataclass
 
-from lab.kernel.registers import Registers
+from lab.kernel.arch import Registers
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _ptrace = _libc.ptrace

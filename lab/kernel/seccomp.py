@@ -15,9 +15,10 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lab.kernel.x86_64 import NUMBERS
+from lab.kernel.arch import NUMBERS
 
 AUDIT_ARCH_X86_64 = 0xC000003E
 RET_TRACE = 0x7FF00000
@@ -60,6 +61,11 @@ class Rules:
                 f"the code at {self.free_start:#x} crosses a multiple of 4 GiB, and the filter "
                 "compares halves of an address: map it elsewhere"
             )
+
+
+def numbers_of(names: Iterable[str]) -> frozenset[int]:
+    """The numbers of system calls, on this architecture; a call that it lacks is left out."""
+    return frozenset(NUMBERS[name] for name in names if name in NUMBERS)
 
 
 def assemble(rules: Rules) -> bytes:

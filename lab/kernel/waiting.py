@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.kernel import procfs
+from lab.kernel.arch import NAMES, SUPPORTED
 from lab.kernel.outside import Outside
-from lab.kernel.x86_64 import NAMES
 from lab.trace import ObjectType
 
-_NAMES = NAMES if os.uname().machine == "x86_64" else {}
+_NAMES = NAMES if SUPPORTED else {}
 """Elsewhere the same numbers mean other calls."""
 
 

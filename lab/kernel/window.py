@@ -203,6 +203,10 @@ class Space:
         except (OSError, OverflowError):
             return b""
 
+    def write(self, address: int, data: bytes) -> None:
+        """Change the task's memory, whatever its protection; raises OSError where there is none."""
+        os.pwrite(self.memory, data, address)
+
     def string(self, address: int, limit: int = 4096) -> str:
         """A NUL-terminated string, never reading past the page where it ends."""
         collected = b""

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lab.kernel.seccomp import AUDIT_ARCH_X86_64, RET_ALLOW, RET_TRACE, Rules, assemble
-from lab.kernel.x86_64 import NUMBERS
+from lab.kernel.arch import NUMBERS
 
 FREE = range(0x7000_1234_5000, 0x7000_1234_7000)
 WINDOW = 0x6A00_0000_0000
@@ -151,7 +151,7 @@ def test_code_that_halves_of_an_address_cannot_tell_is_refused() -> None:
 CHILD = r"""
 import ctypes, fcntl, json, mmap, os, sys, tempfile
 from lab.kernel.seccomp import Rules, assemble, install
-from lab.kernel.x86_64 import NUMBERS
+from lab.kernel.arch import NUMBERS
 
 window, place = int(sys.argv[1]), int(sys.argv[2])
 if sys.argv[3] == "unprivileged" and os.geteuid() == 0:

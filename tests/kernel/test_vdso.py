@@ -12,7 +12,7 @@ import pytest
 
 from lab.kernel import vdso
 from lab.kernel.elf import ELFError, vdso_functions
-from lab.kernel.x86_64 import NUMBERS
+from lab.kernel.arch import NUMBERS
 
 CALLS = ["clock_gettime", "gettimeofday", "time", "clock_getres", "getcpu", "getrandom"]
 
@@ -22,7 +22,7 @@ CHILD = r"""
 import ctypes, json, os, sys, time
 from lab.kernel import seccomp, vdso
 from lab.kernel.elf import vdso_functions
-from lab.kernel.x86_64 import NUMBERS
+from lab.kernel.arch import NUMBERS
 
 start, end = vdso.find(os.getpid())
 with open("/proc/self/mem", "rb") as memory:

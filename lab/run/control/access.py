@@ -11,11 +11,9 @@ from __future__ import annotations
 import signal
 
 from lab.kernel import ptrace
+from lab.kernel.arch import Access, Registers, access
 from lab.kernel.ptrace import Stop, StopKind
-from lab.kernel.registers import Registers
 from lab.kernel.window import PAGE_SIZE, Region
-from lab.kernel.x86_64 import NUMBERS
-from lab.kernel.x86_64_access import Access, access
 from lab.run.control.machine import Place, TaskGoneError
 from lab.run.control.semaphore import at_entry
 from lab.run.control.task import Effect, Operation, Task
@@ -25,6 +23,8 @@ from lab.trace import Action
 READ, READ_WRITE, NONE = 1, 3, 0
 """Protections, as mprotect takes them."""
 _SHOWN = 64
+_LONGEST = 15
+"""Bytes of the longest instruction."""
 _UNKNOWN = Access(reads=True, writes=True, atomic=True, size=8)
 """An instruction that the table does not know: taken for one that may do anything."""
 
@@ -35,10 +35,10 @@ def at_fault(world: World, task: Task, address: int) -> Operation | None:
     if region is None or not region.closed:
         return None
     regs = ptrace.registers(task.tid)
-    if regs.rip in task.space.entries:
+    if regs.place in task.space.entries:
         return at_entry(world, task, regs)
-    kind = access(task.space.read(regs.rip, 15)) or _UNKNOWN
-    kind = kind.at(address, rsi=regs.rsi, rdi=regs.rdi, rsp=regs.rsp)
+    kind = access(task.space.read(regs.place, _LONGEST)) or _UNKNOWN
+    kind = regs.narrowed(kind, address)
     if kind.reads and kind.writes and not kind.atomic:
         return _ReadHalf(world, region, address, kind, regs)
     return MemoryAccess(world, region, address, kind, regs)
@@ -78,7 +78,7 @@ class MemoryAccess(Operation):
             regs = ptrace.registers(task.tid)
         after = self._value() if self.kind.writes else b""
         for start, length, _ in opened[1:]:
-            task.machine.inject(task, _MPROTECT, start, length, NONE)
+            task.machine.inject(task, "mprotect", start, length, NONE)
         task.machine.go_on_closing(task, (opened[0][0], opened[0][1], NONE))
         return Effect(before, after)
 
@@ -99,7 +99,7 @@ class MemoryAccess(Operation):
 
     def _extent(self) -> int:
         """Bytes that the instruction reaches; a string instruction, all its rounds together."""
-        rounds = self.regs.rcx if self.kind.repeated else 1
+        rounds = self.regs.rounds if self.kind.repeated else 1
         return max(1, min(self.kind.size * rounds, self.region.end - self.address))
 
     @staticmethod
@@ -156,6 +156,3 @@ class _WriteHalf(MemoryAccess):
         overwritten = self._value()
         self.region.memory.write(self.offset, self._read)
         return Effect(overwritten, super().perform(task).after)
-
-
-_MPROTECT = NUMBERS["mprotect"]

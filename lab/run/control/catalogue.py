@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lab.kernel.x86_64 import NUMBERS
 from lab.run.control.calls import (
     clocks,
     descriptors,
@@ -33,4 +32,4 @@ MODELS: dict[str, Model] = {
 _BY_ARGUMENT = frozenset({"mmap", "munmap", "mprotect", "fcntl"})
 """Handed over only where an argument makes them interesting: the filter looks itself."""
 
-TRACED = frozenset(NUMBERS[name] for name in MODELS if name not in _BY_ARGUMENT)
+TRACED = frozenset(MODELS) - _BY_ARGUMENT

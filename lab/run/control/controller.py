@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import platform
 import signal
 import socket
 import struct
@@ -23,6 +24,7 @@ from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
 from lab.kernel import libc
+from lab.kernel.arch import SUPPORTED
 from lab.kernel.namespaces import NamespaceError
 from lab.run.control.runner import ControlRefusedError, Runner
 from lab.run.limits import Isolation, LabError, Limits
@@ -56,6 +58,11 @@ def in_controller(
     """
     if sys.platform != "linux":
         raise LabError(f"control needs Linux (ptrace); this is {sys.platform}")
+    if not SUPPORTED:
+        raise ControlRefusedError(
+            f"control knows x86_64 only, and this machine is {platform.machine()}; `lab run` "
+            f"still observes"
+        )
     world = choose(Isolation.AUTO)
     if world.isolation is not Isolation.NAMESPACES:
         raise ControlRefusedError(

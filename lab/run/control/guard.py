@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import stat
 
-from lab.kernel import injection, ptrace
-from lab.kernel.registers import Registers
+from lab.kernel import ptrace
+from lab.kernel.arch import Registers, injection
 from lab.kernel.window import PAGE_SIZE, Region, SharedMemory
-from lab.kernel.x86_64 import NUMBERS
 from lab.run.control.opening import set_protection
 from lab.run.control.task import Task
 from lab.run.control.world import World, spaces_of
@@ -52,7 +51,7 @@ def map_shared(world: World, task: Task, regs: Registers) -> None:
         address = task.space.reserve(size)
         flags |= _MAP_FIXED_NOREPLACE
     flags &= ~_MAP_ANONYMOUS
-    regs.become_call(regs.call, (address, size, 0 if closed else protection, flags, made, offset))
+    regs.set_arguments((address, size, 0 if closed else protection, flags, made, offset))
     ptrace.set_registers(task.tid, regs)
     result = task.machine.run_to_end_of_call(task)
     if result > 0:
@@ -60,19 +59,19 @@ def map_shared(world: World, task: Task, regs: Registers) -> None:
         region = Region(result, end, memory, offset, protection, closed)
         _add(world, task, region, others=bool(others))
     if anonymous:
-        task.machine.inject(task, _CLOSE, made)
+        task.machine.inject(task, "close", made)
 
 
 def attach(world: World, task: Task, regs: Registers) -> None:
     """At the stop before shmat: put the segment into the window, under guard."""
-    segment, address, flags = regs.rdi & 0xFFFFFFFF, regs.rsi, regs.rdx & 0xFFFFFFFF
+    segment, address, flags = regs[0] & 0xFFFFFFFF, regs[1], regs[2] & 0xFFFFFFFF
     memory = world.memories.get(("sysv", 0, segment))
     if memory is None:
         memory = SharedMemory(world.sysv_identity("shm", segment), descriptor=None, segment=segment)
         world.memories["sysv", 0, segment] = memory
     size = memory.size
     if not address and size:
-        regs.become_call(regs.call, (segment, task.space.reserve(size), flags))
+        regs.set_arguments((segment, task.space.reserve(size), flags))
         ptrace.set_registers(task.tid, regs)
     result = task.machine.run_to_end_of_call(task)
     if result <= 0:
@@ -137,9 +136,9 @@ def _is_shared(world: World, task: Task, descriptor: int, protection: int) -> bo
 def _anonymous_file(task: Task, size: int) -> int:
     """memfd_create and ftruncate in the task; returns the descriptor there."""
     injection.write(task.space.memory, injection.SCRATCH, b"shared\0")
-    descriptor = task.machine.inject(task, _MEMFD_CREATE, injection.SCRATCH, _MFD_CLOEXEC)
+    descriptor = task.machine.inject(task, "memfd_create", injection.SCRATCH, _MFD_CLOEXEC)
     if descriptor >= 0:
-        task.machine.inject(task, _FTRUNCATE, descriptor, size)
+        task.machine.inject(task, "ftruncate", descriptor, size)
     return descriptor
 
 
@@ -164,8 +163,3 @@ def _memory_of(
         return world.memories[key]
     finally:
         os.close(duplicate)
-
-
-_CLOSE = NUMBERS["close"]
-_FTRUNCATE = NUMBERS["ftruncate"]
-_MEMFD_CREATE = NUMBERS["memfd_create"]

@@ -15,7 +15,7 @@ import sysconfig
 import threading
 from types import FrameType
 
-from lab.kernel import injection
+from lab.kernel.arch import injection
 from lab.kernel.window import Space
 
 PLACE = injection.PAGE + injection.SIZE

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import signal
 
-from lab.kernel import injection, libc, ptrace
+from lab.kernel import libc, ptrace
+from lab.kernel.arch import Registers, injection
 from lab.kernel.ptrace import Stop, StopKind
-from lab.kernel.registers import Registers
 from lab.run.control.task import Task
 
 TRAP = b"\xcc"
@@ -97,24 +97,24 @@ class Machine:
         ptrace.set_registers(task.tid, regs)
 
     @staticmethod
-    def give_no_time(task: Task, regs: Registers, register: str) -> None:
+    def give_no_time(task: Task, regs: Registers, index: int) -> None:
         """At a stop before a call with a time limit: let it be over at once.
 
         Zero as a duration, the beginning of time as a moment.
         """
         injection.write(task.space.memory, injection.SCRATCH, bytes(16))
-        setattr(regs, register, injection.SCRATCH)
+        regs[index] = injection.SCRATCH
         ptrace.set_registers(task.tid, regs)
 
     def back_before_call(self, task: Task, regs: Registers) -> None:
         """After a call that would have blocked: stand before it again, as if never made."""
         again = regs.copy()
-        again.repeat_call(regs.call)
+        again.repeat_call()
         ptrace.set_registers(task.tid, again)
         self.resume(task)
         self._until(task, Stop(StopKind.CALL))
 
-    def inject(self, task: Task, number: int, *arguments: int) -> int:
+    def inject(self, task: Task, call: str, *arguments: int) -> int:
         """Make a system call in a stopped task and put everything back.
 
         At a stop before a system call of its own, the task comes back to a new such stop.
@@ -123,8 +123,8 @@ class Machine:
         at_call = task.at_call
         through = regs.copy()
         if at_call:
-            through.repeat_call(regs.call)
-        injection.begin_call(task.tid, through, number, arguments)
+            through.repeat_call()
+        injection.begin_call(task.tid, through, call, arguments)
         task.running = True
         self._until(task, Stop(StopKind.SIGNAL, signal.SIGTRAP))
         result = ptrace.registers(task.tid).result
@@ -153,7 +153,7 @@ class Machine:
         Returns the stop after it as `step_instruction` does. A string instruction that faults in
         the middle has done the rounds before, and says so in its registers.
         """
-        memory, behind = task.space.memory, regs.rip + length
+        memory, behind = task.space.memory, regs.place + length
         byte = task.space.read(behind, 1)
         injection.write(memory, behind, TRAP)
         injection.step_over_open(task.tid, memory, regs, place, trap=False)
@@ -164,7 +164,7 @@ class Machine:
         injection.write(memory, behind, byte)
         if stop.value == signal.SIGTRAP:
             after = ptrace.registers(task.tid)
-            after.rip = behind
+            after.place = behind
             ptrace.set_registers(task.tid, after)
         return stop
 

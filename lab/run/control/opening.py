@@ -9,12 +9,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from lab.kernel.registers import Registers
+from lab.kernel.arch import Registers
 from lab.kernel.window import Region
-from lab.kernel.x86_64 import NUMBERS
 from lab.run.control.task import Task
-
-_MPROTECT = NUMBERS["mprotect"]
 
 
 def pointed_into(task: Task, regs: Registers) -> list[Region]:
@@ -44,4 +41,4 @@ def opened_for(task: Task, regs: Registers) -> Iterator[None]:
 
 def set_protection(task: Task, region: Region, protection: int) -> None:
     """Change what the task may do with a mapping, by a call made for the lab."""
-    task.machine.inject(task, _MPROTECT, region.start, region.end - region.start, protection)
+    task.machine.inject(task, "mprotect", region.start, region.end - region.start, protection)

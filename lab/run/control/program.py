@@ -6,23 +6,16 @@ import os
 import re
 from collections.abc import Iterator
 
-from lab.kernel import injection, libc, procfs, ptrace, vdso
+from lab.kernel import libc, procfs, ptrace
+from lab.kernel.arch import injection, vdso
 from lab.kernel.ptrace import StopKind
 from lab.kernel.window import Space
-from lab.kernel.x86_64 import NUMBERS
 from lab.run.control.machine import UnexpectedStopError
 from lab.run.control.semaphore import set_breakpoints
 from lab.run.control.task import Process, Task, Where
 from lab.run.control.world import World
 
-_SYSCALL = bytes.fromhex("0f05")
 _THREAD_GROUP = re.compile(r"^Tgid:\s*(\d+)", re.MULTILINE)
-
-
-def pid_inside(host: int) -> int:
-    """The PID by which a process knows itself."""
-    found = re.search(r"^NSpid:\s*(.*)$", procfs.text(host, "status") or "", re.MULTILINE)
-    return int(found[1].split()[-1]) if found else host
 
 
 def command_of(host: int) -> str:
@@ -62,7 +55,9 @@ def _child_process(world: World, parent: Process, host: int, name: str) -> Proce
         space.users += 1
     else:
         space = parent.space.child(open_memory(host))
-    process = Process(name, host, pid_inside(host), parent, space, parent.command, world.seconds)
+    process = Process(
+        name, host, procfs.inner_pid(host), parent, space, parent.command, world.seconds
+    )
     parent.children.append(process)
     world.processes.append(process)
     return process
@@ -103,15 +98,15 @@ def patch_vdso(host: int, space: Space) -> int:
 
 def _map_page(task: Task, vdso_start: int) -> None:
     """Map the page of code for the tracer, with a `syscall` instruction borrowed from the vDSO."""
-    space = task.space
-    place = vdso_start + space.read(vdso_start, 0x4000).index(_SYSCALL)
-    regs = ptrace.registers(task.tid)
-    through = regs.copy()
-    through.rip = place
-    through.become_call(
-        NUMBERS["mmap"], (injection.PAGE, injection.SIZE, 5, 0x100022, (1 << 64) - 1, 0)
+    space, regs = task.space, ptrace.registers(task.tid)
+    through = injection.borrow_call(
+        regs,
+        space.read(vdso_start, _VDSO_SIZE),
+        vdso_start,
+        "mmap",
+        # A second page for the line of a Python program is not needed: none is recorded there.
+        (injection.PAGE, injection.SIZE, _READ_EXECUTE, _FIXED_PRIVATE_ANONYMOUS, -1, 0),
     )
-    through.orig_rax = (1 << 64) - 1
     ptrace.set_registers(task.tid, through)
     ends = 0
     while ends < _BEFORE_AND_AFTER:
@@ -147,5 +142,7 @@ def _texts(process: Process) -> Iterator[tuple[str, int, int]]:
 
 
 _TEXT = re.compile(r"([0-9a-f]+)-[0-9a-f]+ ..x. ([0-9a-f]+) \S+ \d+\s+(/.*)")
+_VDSO_SIZE = 0x4000
+_READ_EXECUTE, _FIXED_PRIVATE_ANONYMOUS = 5, 0x100022
 _BEFORE_AND_AFTER = 2
 """PTRACE_SYSCALL stops a call twice."""

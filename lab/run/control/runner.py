@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab.kernel import injection, ipc_tables, ptrace, seccomp
+from lab.kernel import ipc_tables, ptrace, seccomp
+from lab.kernel.arch import injection
 from lab.kernel.namespaces import PrivateTmp, furnish, leave_host
 from lab.kernel.namespaces import World as Mounts
 from lab.kernel.window import WINDOW, Space
@@ -173,7 +174,7 @@ class Runner:
         hello.settimeout(_PATIENCE)
         nothing = os.open(os.devnull, os.O_RDONLY)
         rules = seccomp.Rules(
-            traced=TRACED,
+            traced=seccomp.numbers_of(TRACED),
             free_start=injection.PAGE,
             free_end=injection.PAGE + injection.SIZE,
             window_high=WINDOW >> 32,

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from lab.kernel import procfs, ptrace
 from lab.kernel.ptrace import Stop, StopKind
 from lab.kernel.window import Space
-from lab.kernel.x86_64 import NAMES
 from lab.run.control.access import at_fault
 from lab.run.control.calls.futex import FutexSleep, words_changed_by_exit
 from lab.run.control.calls.processes import Exit
@@ -22,7 +21,7 @@ from lab.run.control.calls.signals import arriving, deliverable
 from lab.run.control.catalogue import MODELS
 from lab.run.control.lines import line_of
 from lab.run.control.machine import Machine, TaskGoneError, UnexpectedStopError, state
-from lab.run.control.program import became_another_program, child_of, pid_inside
+from lab.run.control.program import became_another_program, child_of
 from lab.run.control.semaphore import at_breakpoint
 from lab.run.control.task import Effect, Operation, Process, Task, Where
 from lab.run.control.world import World, leaders_last
@@ -147,7 +146,7 @@ class Scheduler:
         """Let pending signals reach a task before its operation; it comes back to it after."""
         if task.at_call:
             regs = ptrace.registers(task.tid)
-            regs.repeat_call(regs.call)
+            regs.repeat_call()
             ptrace.set_registers(task.tid, regs)
         task.operation = None
         self._last = task.name
@@ -170,10 +169,9 @@ class Scheduler:
         match stop.kind:
             case StopKind.CALL:
                 regs = ptrace.registers(task.tid)
-                name = NAMES.get(regs.call, "")
-                model = MODELS.get(name)
+                model = MODELS.get(regs.call)
                 if model is not None:
-                    task.operation = model(self.world, task, name, regs)
+                    task.operation = model(self.world, task, regs.call, regs)
             case StopKind.SIGNAL:
                 self._signalled(task, stop.value)
             case StopKind.FORKED:
@@ -194,7 +192,8 @@ class Scheduler:
                 return
         elif number == signal.SIGTRAP:
             regs = ptrace.registers(task.tid)
-            if regs.rip - 1 in task.space.breakpoints:
+            regs.after_trap()
+            if regs.place in task.space.breakpoints:
                 task.operation = at_breakpoint(self.world, task, regs)
                 return
         task.inject = number
@@ -367,7 +366,7 @@ def _of(task: Task) -> Operation:
 
 def first_task(world: World, host: int, space: Space) -> Task:
     """The root process, just seized."""
-    process = Process("P0", host, pid_inside(host), None, space, "", 0.0)
+    process = Process("P0", host, procfs.inner_pid(host), None, space, "", 0.0)
     world.processes.append(process)
     task = Task(host, process, "P0", world.machine)
     process.tasks.append(task)

@@ -15,11 +15,9 @@ half, the number of waiters (which sleep in futex) in its high half.
 from __future__ import annotations
 
 import errno
-import os
-import re
 
-from lab.kernel import elf, injection, ptrace
-from lab.kernel.registers import Registers
+from lab.kernel import elf, ptrace
+from lab.kernel.arch import Registers, functions, injection
 from lab.kernel.window import Region, Space
 from lab.run.control.machine import TRAP
 from lab.run.control.task import Effect, Operation, Task
@@ -31,6 +29,7 @@ FUNCTIONS = frozenset(
     {"sem_wait", "sem_trywait", "sem_timedwait", "sem_clockwait", "sem_post", "sem_getvalue"}
 )
 ERRNO_LOCATION = "__errno_location"
+_POINTER = (1 << 64) - 1
 _VALUE = 4
 """Bytes of the value."""
 
@@ -55,26 +54,18 @@ def set_breakpoints(space: Space, path: str, start: int, offset: int) -> None:
             if name == ERRNO_LOCATION:
                 space.errno_location = place
             elif place not in space.breakpoints:
-                first = _READS_SEMAPHORE.match(space.read(place, 16))
-                if first:
-                    space.entries[place + first.start(1)] = name
+                first = functions.first_touch(space.read(place, functions.LOOK))
+                if first is not None:
+                    space.entries[place + first] = name
                 else:
                     space.breakpoints[place] = (name, space.word(place, 1))
-                    os.pwrite(space.memory, TRAP, place)
-
-
-_READS_SEMAPHORE = re.compile(
-    # Perhaps endbr64; then perhaps REX, mov, and a ModRM byte for [rdi] or [rdi + 8 bits].
-    rb"(?:\xf3\x0f\x1e\xfa)?((?:[\x40-\x4f])?\x8b[\x07\x0f\x17\x1f\x27\x2f\x37\x3f"
-    rb"\x47\x4f\x57\x5f\x67\x6f\x77\x7f])",
-    re.DOTALL,
-)
+                    space.write(place, TRAP)
 
 
 def at_entry(world: World, task: Task, regs: Registers) -> SemaphoreCall | None:
     """The semaphore call at whose first instruction a task has met the guard, if it is one."""
-    name = task.space.entries.get(regs.rip)
-    region = task.space.region_at(regs.rdi)
+    name = task.space.entries.get(regs.place)
+    region = task.space.region_at(regs[0])
     if name is None or region is None:
         return None
     return SemaphoreCall(world, task, name, region, regs)
@@ -85,9 +76,8 @@ def at_breakpoint(world: World, task: Task, regs: Registers) -> Operation | None
 
     None where the semaphore is private: the task is then past its breakpoint.
     """
-    name, byte = task.space.breakpoints[regs.rip - 1]
-    regs.rip -= 1
-    region = task.space.region_at(regs.rdi)
+    name, byte = task.space.breakpoints[regs.place]
+    region = task.space.region_at(regs[0])
     if region is None:
         _step_past(task, regs, byte)
         return None
@@ -97,34 +87,16 @@ def at_breakpoint(world: World, task: Task, regs: Registers) -> Operation | None
 
 def _step_past(task: Task, regs: Registers, byte: int) -> None:
     """Run the instruction under a breakpoint, then put the breakpoint back."""
-    place, memory = regs.rip, task.space.memory
-    if byte in {_PUSH_RBX, _PUSH_RBP}:
+    space, place = task.space, regs.place
+    code = bytes([byte]) + space.read(place + 1, functions.LOOK)
+    if functions.pass_over(code, regs, space.write):
         # Done by hand it costs no stop of its own.
-        value = regs.rbx if byte == _PUSH_RBX else regs.rbp
-        regs.rsp -= 8
-        os.pwrite(memory, value.to_bytes(8, "little"), regs.rsp)
-        regs.rip += 1
         ptrace.set_registers(task.tid, regs)
         return
-    code = task.space.read(place, 4)
-    if byte == _ENDBR64[0] and code[1:] == _ENDBR64[1:]:
-        regs.rip += len(_ENDBR64)
-        ptrace.set_registers(task.tid, regs)
-        return
-    if byte == _SUB_RSP[0] and code[1:3] == _SUB_RSP[1:]:
-        regs.rsp -= code[3]
-        regs.rip += 4
-        ptrace.set_registers(task.tid, regs)
-        return
-    os.pwrite(memory, bytes([byte]), place)
+    space.write(place, bytes([byte]))
     ptrace.set_registers(task.tid, regs)
     task.machine.single_step(task)
-    os.pwrite(memory, TRAP, place)
-
-
-_PUSH_RBX, _PUSH_RBP = 0x53, 0x55
-_ENDBR64 = bytes.fromhex("f30f1efa")
-_SUB_RSP = bytes.fromhex("4883ec")
+    space.write(place, TRAP)
 
 
 class SemaphoreCall(Operation):
@@ -136,7 +108,7 @@ class SemaphoreCall(Operation):
         self.call = name
         self.memory = region.memory
         self.object = region.memory.identity
-        self.offset = region.offset + regs.rdi - region.start
+        self.offset = region.offset + regs[0] - region.start
         self.size = _VALUE
         self.regs = regs
         self.world = world
@@ -145,9 +117,9 @@ class SemaphoreCall(Operation):
         )
         self.waits_for = "a sem_post"
         if name == "sem_timedwait":
-            self.deadline = deadline_of(world, task.space, regs.rsi, clock=0)
+            self.deadline = deadline_of(world, task.space, regs[1], clock=0)
         elif name == "sem_clockwait":
-            self.deadline = deadline_of(world, task.space, regs.rdx, clock=regs.rsi & 0xFFFFFFFF)
+            self.deadline = deadline_of(world, task.space, regs[2], clock=regs[1] & 0xFFFFFFFF)
 
     def ready(self) -> bool:
         """Only an acquisition of a semaphore at 0 waits."""
@@ -169,7 +141,7 @@ class SemaphoreCall(Operation):
             self._set(value + 1)
             return self._return(task, 0, before, value + 1)
         if self.call == "sem_getvalue":
-            os.pwrite(task.space.memory, before, self.regs.rsi)
+            task.space.write(self.regs[1], before)
             return self._return(task, 0, before, None)
         if value > 0:
             self._set(value - 1)
@@ -193,11 +165,8 @@ class SemaphoreCall(Operation):
         return Effect(effect.before, b"", -number, Action.READ)
 
     def _return(self, task: Task, result: int, before: bytes, after: int | None) -> Effect:
-        regs = self.regs
-        regs.rip = task.space.word(regs.rsp)
-        regs.rsp += 8
-        regs.rax = result & ((1 << 64) - 1)
-        ptrace.set_registers(task.tid, regs)
+        functions.leave(self.regs, task.space.word, result)
+        ptrace.set_registers(task.tid, self.regs)
         written = b"" if after is None else after.to_bytes(_VALUE, "little")
         return Effect(before, written, result)
 
@@ -209,13 +178,12 @@ def _set_errno(task: Task, regs: Registers, number: int) -> None:
     """Errno is thread-local: ask the library where it lies, once for each address space."""
     space = task.space
     if space.errno_offset is None:
-        through = regs.copy()
-        # The red zone below the stack pointer is the program's; and a call leaves it unaligned.
-        through.rsp = (regs.rsp - 256) // 16 * 16 - 8
-        os.pwrite(space.memory, (injection.CALL_TRAP - 1).to_bytes(8, "little"), through.rsp)
-        through.rip = space.errno_location
-        ptrace.set_registers(task.tid, through)
+        ptrace.set_registers(
+            task.tid,
+            functions.enter(regs, space.errno_location, injection.TRAP_PLACE, space.write),
+        )
         task.machine.run_to_trap(task)
-        space.errno_offset = ptrace.registers(task.tid).rax - regs.fs_base
-    address = (regs.fs_base + space.errno_offset) & ((1 << 64) - 1)
-    os.pwrite(space.memory, number.to_bytes(4, "little"), address)
+        place = ptrace.registers(task.tid).result & _POINTER
+        space.errno_offset = place - regs.thread_base
+    address = (regs.thread_base + space.errno_offset) & _POINTER
+    space.write(address, number.to_bytes(4, "little"))

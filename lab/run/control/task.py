@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lab.kernel.registers import Registers
+from lab.kernel.arch import Registers
 from lab.kernel.window import Space
 from lab.search.strategy import Pending
 from lab.trace import Action, Event

@@ -15,9 +15,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from lab.kernel import procfs, sysv
+from lab.kernel.arch import Registers
 from lab.kernel.libc import duplicate_of
 from lab.kernel.pidfd import pidfd_open
-from lab.kernel.registers import Registers
 from lab.kernel.window import SharedMemory, Space
 from lab.run.control.machine import Machine
 from lab.run.control.task import Effect, Operation, Process, Task, Where
@@ -25,6 +25,7 @@ from lab.trace import Action, Event
 
 if TYPE_CHECKING:
     from lab.run.control.calls.futex import Waiter
+    from lab.run.control.robust import Held
 
 EPOCH = 1_700_000_000
 """What the virtual clock of the day shows when a run begins (seconds since 1970)."""
@@ -85,6 +86,8 @@ class World:
     sockets: dict[int, str] = field(default_factory=dict)
     waiters: list[Waiter] = field(default_factory=list)
     """Tasks in the queues of futexes, longest waiting first."""
+    robust: dict[int, tuple[Held, ...]] = field(default_factory=dict)
+    """By thread: the robust locks that it held when it was about to end."""
     random: Random = field(default_factory=lambda: Random(0))  # noqa: S311  # to be repeated, not to be secret
     """What the program's getrandom gives."""
 

@@ -9,7 +9,6 @@ code, frozen garbage.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 import random
@@ -21,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from lab.kernel import injection, libc, seccomp, vdso
+from lab.kernel import libc, seccomp
+from lab.kernel.arch import injection, vdso
 from lab.kernel.namespaces import show_processes
 from lab.run.control.lines import SIZE as LINES_SIZE
 from lab.run.control.lines import record_lines
@@ -69,29 +69,10 @@ def _prepare() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.dont_write_bytecode = True
-    _map_page()
+    libc.map_code(injection.PAGE, injection.SIZE + LINES_SIZE, injection.CODE)
     _patch_clocks()
     gc.collect()
     gc.freeze()
-
-
-def _map_page() -> None:
-    function = ctypes.CDLL(None, use_errno=True).mmap
-    function.restype = ctypes.c_void_p
-    function.argtypes = (
-        ctypes.c_void_p,
-        ctypes.c_size_t,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_long,
-    )
-    fixed_private_anonymous = 0x100022
-    size = injection.SIZE + LINES_SIZE
-    place = function(injection.PAGE, size, 7, fixed_private_anonymous, -1, 0)
-    if place != injection.PAGE:
-        raise OSError(ctypes.get_errno(), "the lab's page of code could not be mapped")
-    ctypes.memmove(injection.PAGE, injection.CODE, len(injection.CODE))
 
 
 def _patch_clocks() -> None:

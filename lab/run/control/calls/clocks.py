@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lab.kernel import ptrace
-from lab.kernel.registers import Registers
+from lab.kernel.arch import Registers
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import CPU_TIME, NANO, now_of, packed, timespec
 from lab.run.control.world import World
@@ -52,14 +52,14 @@ class Yield(CallOperation):
 
 
 def _nanosleep(world: World, task: Task, name: str, regs: Registers) -> Operation:
-    return Sleep(world, name, regs, world.clock + timespec(task.space, regs.rdi))
+    return Sleep(world, name, regs, world.clock + timespec(task.space, regs[0]))
 
 
 def _clock_nanosleep(world: World, task: Task, name: str, regs: Registers) -> Operation:
-    length = timespec(task.space, regs.rdx)
-    absolute = regs.rsi & 1
+    length = timespec(task.space, regs[2])
+    absolute = regs[1] & 1
     if absolute:
-        length -= now_of(world, regs.rdi & 0xFFFFFFFF)
+        length -= now_of(world, regs[0] & 0xFFFFFFFF)
     return Sleep(world, name, regs, world.clock + max(0, length))
 
 
@@ -67,8 +67,12 @@ def _yield(_world: World, _task: Task, name: str, regs: Registers) -> Operation:
     return Yield(name, regs)
 
 
-def _answer(world: World, task: Task, regs: Registers, address: int, data: bytes) -> None:
-    """Return a time. A task that reads nothing but clocks would never see its deadline come at
+def _answer(
+    world: World, task: Task, regs: Registers, address: int, data: bytes, *, result: int = 0
+) -> None:
+    """Return a time.
+
+    A task that reads nothing but clocks would never see its deadline come at
     a tick a reading: after a while each reading takes twice as long as the one before.
     """
     task.spins += 1
@@ -76,34 +80,32 @@ def _answer(world: World, task: Task, regs: Registers, address: int, data: bytes
     world.clock += pace
     if address:
         os.pwrite(task.space.memory, data, address)
-    regs.skip_call(0)
+    regs.skip_call(result)
     ptrace.set_registers(task.tid, regs)
 
 
 def _clock_gettime(world: World, task: Task, _name: str, regs: Registers) -> None:
-    clock = regs.rdi & 0xFFFFFFFF
+    clock = regs[0] & 0xFFFFFFFF
     if clock not in CPU_TIME and not clock >> 31:
-        _answer(world, task, regs, regs.rsi, packed(now_of(world, clock)))
+        _answer(world, task, regs, regs[1], packed(now_of(world, clock)))
 
 
 def _gettimeofday(world: World, task: Task, _name: str, regs: Registers) -> None:
     now = now_of(world, 0)
     data = (now // NANO).to_bytes(8, "little") + (now % NANO // 1000).to_bytes(8, "little")
-    _answer(world, task, regs, regs.rdi, data)
+    _answer(world, task, regs, regs[0], data)
 
 
 def _time(world: World, task: Task, _name: str, regs: Registers) -> None:
     seconds = now_of(world, 0) // NANO
-    _answer(world, task, regs, regs.rdi, seconds.to_bytes(8, "little"))
-    regs.rax = seconds
-    ptrace.set_registers(task.tid, regs)
+    _answer(world, task, regs, regs[0], seconds.to_bytes(8, "little"), result=seconds)
 
 
 def _getrandom(world: World, task: Task, _name: str, regs: Registers) -> None:
     """Random bytes from the seed: names of temporary files are the same in every run."""
-    size = min(regs.rsi, 1 << 20)
-    if task.space.region_at(regs.rdi) is None:
-        os.pwrite(task.space.memory, world.random.randbytes(size), regs.rdi)
+    size = min(regs[1], 1 << 20)
+    if task.space.region_at(regs[0]) is None:
+        os.pwrite(task.space.memory, world.random.randbytes(size), regs[0])
         regs.skip_call(size)
         ptrace.set_registers(task.tid, regs)
 

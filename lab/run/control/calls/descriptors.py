@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
 
-from lab.kernel import injection, ptrace
-from lab.kernel.registers import Registers
+from lab.kernel import ptrace
+from lab.kernel.arch import Registers, injection
 from lab.kernel.window import Space
 from lab.run.control.opening import opened_for
 from lab.run.control.task import CallOperation, Effect, Operation, Task, Where
@@ -16,6 +17,8 @@ from lab.run.control.world import Model, Opened, World
 from lab.trace import Action
 
 _SHOWN = 64
+_INTERRUPTED = (-512, -514)
+"""ERESTARTSYS and ERESTARTNOHAND: the kernel restarts the call, or it returns EINTR."""
 _PIPE_BUF = 4096
 
 
@@ -28,7 +31,7 @@ class DescriptorCall(CallOperation):
         super().__init__(name, regs)
         self.world, self.what, self.action = world, what, action
         self.object = what.identity
-        self.size = regs.rdx if name in _SIZED else 0
+        self.size = regs[2] if name in _SIZED else 0
         reads = action is Action.RECEIVE or action is Action.READ
         self.events = select.POLLIN if reads else select.POLLOUT
         self.blocks = not stat.S_ISREG(what.mode) or what.identity.startswith("posix-mq:")
@@ -62,8 +65,8 @@ class DescriptorCall(CallOperation):
             if self._must_enter():
                 return self._enter(task, sent)
             result = task.machine.run_to_end_of_call(task)
-        if result == -512 or result == -514:  # interrupted: the kernel restarts or returns EINTR
-            return Effect(after=sent, result=-4)
+        if result in _INTERRUPTED:
+            return Effect(after=sent, result=-errno.EINTR)
         received = b""
         if self.action in (Action.RECEIVE, Action.READ) and result > 0:
             received = self._content(task.space)[: max(0, result)]
@@ -93,11 +96,11 @@ class DescriptorCall(CallOperation):
 
     def _content(self, space: Space) -> bytes:
         if self.call in _BUFFERED:
-            return space.read(self.regs.rsi, min(self.regs.rdx, _SHOWN))
+            return space.read(self.regs[1], min(self.regs[2], _SHOWN))
         if self.call in ("readv", "writev"):
-            return space.read(space.word(self.regs.rsi), min(space.word(self.regs.rsi + 8), _SHOWN))
+            return space.read(space.word(self.regs[1]), min(space.word(self.regs[1] + 8), _SHOWN))
         if self.call in ("sendmsg", "recvmsg"):
-            vector = space.word(self.regs.rsi + 16)
+            vector = space.word(self.regs[1] + 16)
             return space.read(space.word(vector), min(space.word(vector + 8), _SHOWN))
         return b""
 
@@ -128,16 +131,16 @@ class QueueCall(DescriptorCall):
 
     def perform(self, task: Task) -> Effect:
         """Make the call; its own time limit is the virtual clock's business."""
-        if self.regs.r8:
+        if self.regs[4]:
             os.pwrite(task.space.memory, bytes(16), injection.SCRATCH)
-            self.regs.r8 = injection.SCRATCH
+            self.regs[4] = injection.SCRATCH
             ptrace.set_registers(task.tid, self.regs)
         return super().perform(task)
 
 
 def _on_descriptor(action_of_stream: Action, action_of_file: Action) -> Model:
     def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-        what = world.opened(task, regs.rdi & 0xFFFFFFFF)
+        what = world.opened(task, regs[0] & 0xFFFFFFFF)
         if what is None or not what.identity:
             return None
         action = action_of_file if stat.S_ISREG(what.mode) else action_of_stream
@@ -148,19 +151,19 @@ def _on_descriptor(action_of_stream: Action, action_of_file: Action) -> Model:
 
 def _on_queue(action: Action) -> Model:
     def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-        what = world.opened(task, regs.rdi & 0xFFFFFFFF)
+        what = world.opened(task, regs[0] & 0xFFFFFFFF)
         if what is None or not what.identity:
             return None
         operation = QueueCall(world, name, regs, what, action)
-        if regs.r8:
-            operation.deadline = deadline_of(world, task.space, regs.r8, clock=0)
+        if regs[4]:
+            operation.deadline = deadline_of(world, task.space, regs[4], clock=0)
         return operation.bind(task)
 
     return model
 
 
 def _mq_open(world: World, task: Task, name: str, regs: Registers) -> Operation:
-    return QueueOpen(world, name, regs, f"posix-mq:/{task.space.string(regs.rdi)}")
+    return QueueOpen(world, name, regs, f"posix-mq:/{task.space.string(regs[0])}")
 
 
 class QueueOpen(CallOperation):

@@ -6,7 +6,7 @@ import os
 import stat
 
 from lab.kernel import ptrace
-from lab.kernel.registers import Registers
+from lab.kernel.arch import Registers
 from lab.run.control.task import CallOperation, Effect, Operation, Task, Where
 from lab.run.control.world import Model, World
 from lab.trace import Action
@@ -60,8 +60,10 @@ class FifoOpen(CallOperation):
 
 
 class Lock(CallOperation):
-    """flock, and the locks of fcntl. Whether one is free is found out only by trying: a duplicate
-    of the descriptor, used to ask, would take it.
+    """flock, and the locks of fcntl.
+
+    Whether one is free is found out only by trying: a duplicate of the descriptor, used to ask,
+    would take it.
     """
 
     action = Action.ACQUIRE
@@ -74,7 +76,7 @@ class Lock(CallOperation):
         releases = (
             bool(self.argument(1) & _LOCK_UN)
             if name == "flock"
-            else task.space.word(regs.rdx, 2) == _F_UNLCK
+            else task.space.word(regs[2], 2) == _F_UNLCK
         )
         if releases:
             self.action = Action.RELEASE
@@ -95,8 +97,8 @@ class Lock(CallOperation):
         original = self.regs.copy()
         if self.waits:
             changed = self.regs.copy()
-            changed.rsi = (
-                _WAITING[self.argument(1)] if self.call == "fcntl" else (changed.rsi | _LOCK_NB)
+            changed[1] = (
+                _WAITING[self.argument(1)] if self.call == "fcntl" else (changed[1] | _LOCK_NB)
             )
             task.machine.set_registers(task, changed)
         result = task.machine.run_to_end_of_call(task)
@@ -120,10 +122,10 @@ _EAGAIN, _EACCES = 11, 13
 
 
 def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    directory, address, flags = _AT_FDCWD, regs.rdi, regs.rsi
+    directory, address, flags = _AT_FDCWD, regs[0], regs[1]
     if name in ("openat", "openat2"):
-        directory, address = _signed(regs.rdi), regs.rsi
-        flags = regs.rdx if name == "openat" else task.space.word(regs.rdx)
+        directory, address = _signed(regs[0]), regs[1]
+        flags = regs[2] if name == "openat" else task.space.word(regs[2])
     elif name == "creat":
         flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
     path = world.path(task, directory, address)
@@ -166,14 +168,14 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
 
 
 def _lock(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    what = world.opened(task, regs.rdi & 0xFFFFFFFF)
+    what = world.opened(task, regs[0] & 0xFFFFFFFF)
     if what is None or (not stat.S_ISREG(what.mode) and not stat.S_ISDIR(what.mode)):
         return None
     return Lock(world, task, name, regs, f"lock:{what.target}")
 
 
 def _truncate_opened(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    what = world.opened(task, regs.rdi & 0xFFFFFFFF)
+    what = world.opened(task, regs[0] & 0xFFFFFFFF)
     if what is None or not what.identity:
         return None
     return PathCall(world, name, regs, what.identity, Action.WRITE)
@@ -181,7 +183,7 @@ def _truncate_opened(world: World, task: Task, name: str, regs: Registers) -> Op
 
 def _close(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     """Closing the end of a pipe or a socket may end another's wait; of a file, drop its locks."""
-    what = world.opened(task, regs.rdi & 0xFFFFFFFF)
+    what = world.opened(task, regs[0] & 0xFFFFFFFF)
     if what is None or not what.identity:
         return None
     if what.identity.startswith(("posix-", "file:")):

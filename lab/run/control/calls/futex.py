@@ -13,7 +13,7 @@ import errno
 from dataclasses import dataclass
 
 from lab.kernel import ptrace
-from lab.kernel.registers import Registers
+from lab.kernel.arch import Registers
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import now_of, timespec
 from lab.run.control.world import World
@@ -61,7 +61,7 @@ class FutexOperation(CallOperation):
     def __init__(self, world: World, task: Task, regs: Registers) -> None:
         super().__init__("futex", regs)
         self.world = world
-        self.key = key_of(task, regs.rdi)
+        self.key = key_of(task, regs[0])
         self.is_choice = not self.key[0].startswith("private:")
         self.object, self.offset = self.key if self.is_choice else ("", 0)
         self.size = 4
@@ -80,11 +80,11 @@ class FutexWait(FutexOperation):
 
     def perform(self, task: Task) -> Effect:
         """Queue up if the word is still as expected."""
-        expected = self.regs.rdx & 0xFFFFFFFF
-        if value_at(task, self.regs.rdi) != expected:
+        expected = self.regs[2] & 0xFFFFFFFF
+        if value_at(task, self.regs[0]) != expected:
             return self.returning(task, -errno.EAGAIN)
-        bits = self.regs.r9 & _ANY if self.regs.rsi & 0x7F == _WAIT_BITSET else _ANY
-        waiter = Waiter(task, self.key, expected, bits, self.regs.rdi)
+        bits = self.regs[5] & _ANY if self.regs[1] & 0x7F == _WAIT_BITSET else _ANY
+        waiter = Waiter(task, self.key, expected, bits, self.regs[0])
         self.world.waiters.append(waiter)
         task.operation = FutexSleep(self.world, task, self.regs, waiter)
         return Effect(expected.to_bytes(4, "little"))
@@ -99,10 +99,10 @@ class FutexSleep(FutexOperation):
     def __init__(self, world: World, task: Task, regs: Registers, waiter: Waiter) -> None:
         super().__init__(world, task, regs)
         self.waiter = waiter
-        if regs.r10:
-            limit = timespec(task.space, regs.r10)
-            if regs.rsi & 0x7F == _WAIT_BITSET:  # absolute
-                limit -= now_of(world, 0 if regs.rsi & _REALTIME else 1)
+        if regs[3]:
+            limit = timespec(task.space, regs[3])
+            if regs[1] & 0x7F == _WAIT_BITSET:  # absolute
+                limit -= now_of(world, 0 if regs[1] & _REALTIME else 1)
             self.deadline = world.clock + max(0, limit)
             # The time-outs of locks inside a process (the interpreter's 5 ms) are no event of
             # the program: they fire only when nobody else can move.
@@ -140,16 +140,16 @@ class FutexWake(FutexOperation):
 
     def perform(self, task: Task) -> Effect:
         """Wake the longest waiting, up to the number asked for."""
-        operation, count = self.regs.rsi & 0x7F, self.argument(2)
-        bits = self.regs.r9 & _ANY if operation == _WAKE_BITSET else _ANY
-        if operation == _CMP_REQUEUE and value_at(task, self.regs.rdi) != self.regs.r9 & _ANY:
+        operation, count = self.regs[1] & 0x7F, self.argument(2)
+        bits = self.regs[5] & _ANY if operation == _WAKE_BITSET else _ANY
+        if operation == _CMP_REQUEUE and value_at(task, self.regs[0]) != self.regs[5] & _ANY:
             return self.returning(task, -errno.EAGAIN)
         woken = wake(self.world, self.key, count, bits)
         if operation in (_REQUEUE, _CMP_REQUEUE):
-            target = key_of(task, self.regs.r8)
+            target = key_of(task, self.regs[4])
             moved = [w for w in self.world.waiters if w.key == self.key and not w.woken]
             for waiter in moved[: self.argument(3)]:
-                waiter.key, waiter.address = target, self.regs.r8
+                waiter.key, waiter.address = target, self.regs[4]
                 woken += operation == _CMP_REQUEUE
         return self.returning(task, woken)
 
@@ -168,9 +168,9 @@ def wake(world: World, key: Key, count: int, bits: int = _ANY) -> int:
 
 
 def words_changed_by_exit(world: World) -> None:
-    """A task has ended, and the kernel may have written to futex words: to the word that
-    pthread_join waits on, to the robust locks that it held. Whoever waits for a word that reads
-    otherwise now is woken, as the kernel would have done.
+    """Wake those whose word reads otherwise since a task has ended, as the kernel would have done.
+
+    It writes to the word that pthread_join waits on, and to the robust locks that the task held.
     """
     for waiter in world.waiters:
         if value_at(waiter.task, waiter.address) != waiter.expected:
@@ -179,7 +179,7 @@ def words_changed_by_exit(world: World) -> None:
 
 
 def _futex(world: World, task: Task, _name: str, regs: Registers) -> Operation | None:
-    operation = regs.rsi & 0x7F
+    operation = regs[1] & 0x7F
     if operation in (_WAIT, _WAIT_BITSET):
         return FutexWait(world, task, regs)
     if operation in (_WAKE, _WAKE_BITSET, _REQUEUE, _CMP_REQUEUE):

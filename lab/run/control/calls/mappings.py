@@ -7,7 +7,7 @@ window, so munmap, mprotect and mremap are seen when they concern a guarded mapp
 from __future__ import annotations
 
 from lab.kernel import ptrace
-from lab.kernel.registers import Registers
+from lab.kernel.arch import Registers
 from lab.run.control import guard
 from lab.run.control.semaphore import set_breakpoints
 from lab.run.control.task import Task
@@ -30,17 +30,17 @@ def _mmap(world: World, task: Task, _name: str, regs: Registers) -> None:
 
 def _munmap(_world: World, task: Task, _name: str, regs: Registers) -> None:
     if task.machine.run_to_end_of_call(task) == 0:
-        guard.unmap(task, regs.rdi, regs.rsi)
+        guard.unmap(task, regs[0], regs[1])
 
 
 def _mprotect(_world: World, task: Task, _name: str, regs: Registers) -> None:
     """The program's own wish is kept for when the page is opened; a closed page stays closed."""
-    regions = list(task.space.touched(regs.rdi, regs.rsi))
+    regions = list(task.space.touched(regs[0], regs[1]))
     if any(region.closed for region in regions):
         regs.skip_call(0)
         ptrace.set_registers(task.tid, regs)
     for region in regions:
-        region.protection = regs.rdx & 7
+        region.protection = regs[2] & 7
 
 
 def _shmat(world: World, task: Task, _name: str, regs: Registers) -> None:
@@ -48,7 +48,7 @@ def _shmat(world: World, task: Task, _name: str, regs: Registers) -> None:
 
 
 def _shmdt(_world: World, task: Task, _name: str, regs: Registers) -> None:
-    region = task.space.region_at(regs.rdi)
+    region = task.space.region_at(regs[0])
     if task.machine.run_to_end_of_call(task) == 0 and region is not None:
         guard.unmap(task, region.start, region.end - region.start)
 

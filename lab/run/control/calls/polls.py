@@ -6,7 +6,7 @@ import select
 import struct
 from collections.abc import Callable
 
-from lab.kernel.registers import Registers
+from lab.kernel.arch import Registers
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import timespec
 from lab.run.control.world import Model, World
@@ -41,11 +41,11 @@ class Poll(CallOperation):
 
     def perform(self, task: Task) -> Effect:
         """Make the call, without time to wait: what is ready is ready."""
-        register, pointer = _LIMIT[self.call]
+        index, pointer = _LIMIT[self.call]
         if pointer:
-            task.machine.give_no_time(task, self.regs, register)
+            task.machine.give_no_time(task, self.regs, index)
         else:
-            setattr(self.regs, register, 0)
+            self.regs[index] = 0
             task.machine.set_registers(task, self.regs)
         if self.sleeps and self.deadline is not None:
             self.world.clock = max(self.world.clock, self.deadline)
@@ -56,8 +56,8 @@ class Poll(CallOperation):
         return Effect(result=task.machine.run_to_end_of_call(task))
 
     def _limit(self, task: Task) -> int | None:
-        register, pointer = _LIMIT[self.call]
-        value = getattr(self.regs, register)
+        index, pointer = _LIMIT[self.call]
+        value = self.regs[index]
         if not pointer:
             milliseconds = value & 0xFFFFFFFF
             return None if milliseconds >> 31 else milliseconds * 1_000_000
@@ -69,19 +69,19 @@ class Poll(CallOperation):
 
 
 _LIMIT = {
-    "poll": ("rdx", False),
-    "ppoll": ("rdx", True),
-    "select": ("r8", True),
-    "pselect6": ("r8", True),
-    "epoll_wait": ("r10", False),
-    "epoll_pwait": ("r10", False),
-    "epoll_pwait2": ("r10", True),
+    "poll": (2, False),
+    "ppoll": (2, True),
+    "select": (4, True),
+    "pselect6": (4, True),
+    "epoll_wait": (3, False),
+    "epoll_pwait": (3, False),
+    "epoll_pwait2": (3, True),
 }
 """Which argument is the time limit, and whether it is a pointer."""
 
 
 def _polled(task: Task, regs: Registers) -> list[tuple[int, int]]:
-    data = task.space.read(regs.rdi, _POLLFD.size * min(regs.rsi, 1024))
+    data = task.space.read(regs[0], _POLLFD.size * min(regs[1], 1024))
     whole = len(data) // _POLLFD.size * _POLLFD.size
     return [(fd, events) for fd, events, _ in _POLLFD.iter_unpack(data[:whole]) if fd >= 0]
 
@@ -89,17 +89,17 @@ def _polled(task: Task, regs: Registers) -> list[tuple[int, int]]:
 def _selected(task: Task, regs: Registers) -> list[tuple[int, int]]:
     wanted = []
     for address, events in (
-        (regs.rsi, select.POLLIN),
-        (regs.rdx, select.POLLOUT),
-        (regs.r10, select.POLLPRI),
+        (regs[1], select.POLLIN),
+        (regs[2], select.POLLOUT),
+        (regs[3], select.POLLPRI),
     ):
-        bits = task.space.word(address, -(-min(regs.rdi, 1024) // 8)) if address else 0
-        wanted += [(fd, events) for fd in range(min(regs.rdi, 1024)) if bits >> fd & 1]
+        bits = task.space.word(address, -(-min(regs[0], 1024) // 8)) if address else 0
+        wanted += [(fd, events) for fd in range(min(regs[0], 1024)) if bits >> fd & 1]
     return wanted
 
 
 def _epolled(_task: Task, regs: Registers) -> list[tuple[int, int]]:
-    return [(regs.rdi & 0xFFFFFFFF, select.POLLIN)]
+    return [(regs[0] & 0xFFFFFFFF, select.POLLIN)]
 
 
 def _waiting(wanted: Callable[[Task, Registers], list[tuple[int, int]]]) -> Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lab.kernel.registers import Registers
+from lab.kernel.arch import Registers
 from lab.run.control.guard import close_before_fork
 from lab.run.control.task import CallOperation, Effect, Operation, Process, Task
 from lab.run.control.world import Model, World
@@ -39,7 +39,7 @@ class Execute(CallOperation):
 
     action = Action.EXEC
 
-    def perform(self, task: Task) -> Effect:
+    def perform(self, _task: Task) -> Effect:
         """Let it go on; the stop after it comes as the task goes on."""
         return Effect()
 
@@ -55,7 +55,7 @@ class Exit(CallOperation):
         self.whole = name == "exit_group"
         self.is_choice = self.whole
 
-    def perform(self, task: Task) -> Effect:
+    def perform(self, _task: Task) -> Effect:
         """Let it go on; the end comes as the task goes on."""
         return Effect(result=self.argument(0) & 0xFF)
 
@@ -115,11 +115,11 @@ class WaitForChild(CallOperation):
 
 
 def _clone(world: World, _task: Task, name: str, regs: Registers) -> Operation:
-    return Fork(world, name, regs, regs.rdi)
+    return Fork(world, name, regs, regs[0])
 
 
 def _clone3(world: World, task: Task, name: str, regs: Registers) -> Operation:
-    return Fork(world, name, regs, task.space.word(regs.rdi))
+    return Fork(world, name, regs, task.space.word(regs[0]))
 
 
 def _fork(world: World, _task: Task, name: str, regs: Registers) -> Operation:

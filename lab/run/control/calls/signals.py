@@ -12,7 +12,7 @@ import errno
 import os
 
 from lab.kernel import procfs, ptrace
-from lab.kernel.registers import Registers
+from lab.kernel.arch import Registers
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import timespec
 from lab.run.control.world import Model, World
@@ -50,7 +50,7 @@ class Pause(CallOperation):
         self.object = task.process.name
         self.mask: int | None = None
         if name == "rt_sigsuspend":
-            self.mask = task.space.word(regs.rdi) & _NEVER_BLOCKED
+            self.mask = task.space.word(regs[0]) & _NEVER_BLOCKED
 
     def perform(self, task: Task) -> Effect:
         """Wait, as far as the program can tell; it need not really enter the kernel."""
@@ -90,9 +90,9 @@ class WaitForSignal(CallOperation):
         super().__init__(name, regs)
         self.world, self.task = world, task
         self.object = task.process.name
-        self.wanted = task.space.word(regs.rdi)
-        if regs.rdx:
-            self.deadline = world.clock + timespec(task.space, regs.rdx)
+        self.wanted = task.space.word(regs[0])
+        if regs[2]:
+            self.deadline = world.clock + timespec(task.space, regs[2])
 
     def ready(self) -> bool:
         """One of the signals is pending, or the time is over."""
@@ -102,8 +102,8 @@ class WaitForSignal(CallOperation):
 
     def perform(self, task: Task) -> Effect:
         """Make the call; with nothing pending it has no time left."""
-        if self.regs.rdx:
-            task.machine.give_no_time(task, self.regs, "rdx")
+        if self.regs[2]:
+            task.machine.give_no_time(task, self.regs, 2)
         return Effect(result=task.machine.run_to_end_of_call(task))
 
 
@@ -128,9 +128,9 @@ _FATAL = ~sum(1 << number - 1 for number in _HARMLESS) & ((1 << 64) - 1)
 
 
 def _kill(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    target, number = _signed(regs.rdi), regs.rsi & 0xFFFFFFFF
+    target, number = _signed(regs[0]), regs[1] & 0xFFFFFFFF
     if name == "tgkill":
-        number = regs.rdx & 0xFFFFFFFF
+        number = regs[2] & 0xFFFFFFFF
     process = world.by_pid(target)
     if name == "tkill" and process is None:
         process = task.process
@@ -139,8 +139,8 @@ def _kill(world: World, task: Task, name: str, regs: Registers) -> Operation | N
     return Send(world, name, regs, process.name if process else "processes", number)
 
 
-def _send_to_descriptor(world: World, task: Task, name: str, regs: Registers) -> Operation:
-    return Send(world, name, regs, "processes", regs.rsi & 0xFFFFFFFF)
+def _send_to_descriptor(world: World, _task: Task, name: str, regs: Registers) -> Operation:
+    return Send(world, name, regs, "processes", regs[1] & 0xFFFFFFFF)
 
 
 class Disposition(CallOperation):
@@ -160,7 +160,7 @@ class Disposition(CallOperation):
 
 
 def _disposition(_world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    asks_only = not regs.rsi
+    asks_only = not regs[1]
     return None if asks_only else Disposition(task, name, regs)
 
 
@@ -175,13 +175,13 @@ def _wait(world: World, task: Task, name: str, regs: Registers) -> Operation:
 def _alarm(world: World, task: Task, name: str, regs: Registers) -> None:
     """Alarm and setitimer(ITIMER_REAL), on the virtual clock."""
     if name == "alarm":
-        first, interval, old = regs.rdi * 1_000_000_000, 0, 0
+        first, interval, old = regs[0] * 1_000_000_000, 0, 0
     else:
-        if regs.rdi & 0xFFFFFFFF != 0:
+        if regs[0] & 0xFFFFFFFF != 0:
             return  # a timer of CPU time: real
-        interval = _timeval(task, regs.rsi) if regs.rsi else 0
-        first = _timeval(task, regs.rsi + 16) if regs.rsi else 0
-        old = regs.rdx
+        interval = _timeval(task, regs[1]) if regs[1] else 0
+        first = _timeval(task, regs[1] + 16) if regs[1] else 0
+        old = regs[2]
     remaining = world.timers.pop(task.process.host, None)
     left = max(0, remaining.deadline - world.clock) if remaining else 0
     if first:

@@ -8,7 +8,7 @@ misses none.
 from __future__ import annotations
 
 from lab.kernel import ptrace
-from lab.kernel.registers import Registers
+from lab.kernel.arch import Registers
 from lab.run.control.calls.descriptors import DescriptorCall
 from lab.run.control.task import CallOperation, Effect, Operation, Task, Where
 from lab.run.control.world import Model, World
@@ -25,7 +25,7 @@ class AddressCall(CallOperation):
     def __init__(self, world: World, task: Task, name: str, regs: Registers) -> None:
         super().__init__(name, regs)
         self.world = world
-        self.object = _address(task, regs.rsi, regs.rdx & 0xFFFFFFFF)
+        self.object = _address(task, regs[1], regs[2] & 0xFFFFFFFF)
         self.action = Action.CREATE if name == "bind" else Action.OPEN
         self.waits_for = "the server to accept"
 
@@ -72,7 +72,7 @@ class PairCall(CallOperation):
         """Make the call."""
         result = task.machine.run_to_end_of_call(task)
         if result == 0:
-            ends = [task.space.word(self.regs.r10 + 4 * end, 4) for end in (0, 1)]
+            ends = [task.space.word(self.regs[3] + 4 * end, 4) for end in (0, 1)]
             opened = [self.world.opened(task, end) for end in ends]
             if opened[0] is not None and opened[1] is not None:
                 number = self.world.number("socketpair", opened[0].inode)
@@ -99,7 +99,7 @@ def _with_address(world: World, task: Task, name: str, regs: Registers) -> Opera
 
 
 def _accept(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    what = world.opened(task, regs.rdi & 0xFFFFFFFF)
+    what = world.opened(task, regs[0] & 0xFFFFFFFF)
     if what is None:
         return None
     return Accept(world, name, regs, what, Action.RECEIVE).bind(task)
@@ -110,7 +110,7 @@ def _pair(world: World, _task: Task, _name: str, regs: Registers) -> Operation:
 
 
 def _shutdown(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    what = world.opened(task, regs.rdi & 0xFFFFFFFF)
+    what = world.opened(task, regs[0] & 0xFFFFFFFF)
     if what is None:
         return None
     return DescriptorCall(world, name, regs, what, Action.CLOSE).bind(task)

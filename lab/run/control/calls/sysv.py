@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from lab.kernel import sysv
-from lab.kernel.registers import Registers
+from lab.kernel.arch import Registers
 from lab.run.control.opening import opened_for
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import timespec
@@ -29,7 +29,7 @@ class SemaphoreOperation(CallOperation):
         super().__init__(name, regs)
         self.world, self.array = world, self.argument(0)
         self.object = world.sysv_identity("sem", self.array)
-        data = task.space.read(regs.rsi, _OPERATION.size * min(regs.rdx, 500))
+        data = task.space.read(regs[1], _OPERATION.size * min(regs[2], 500))
         whole = len(data) // _OPERATION.size * _OPERATION.size
         self.operations = list(_OPERATION.iter_unpack(data[:whole]))
         self.action = (
@@ -42,8 +42,8 @@ class SemaphoreOperation(CallOperation):
         else:
             self.size = 1 << 16  # several semaphores of the set: all of it
         self.waits_for = "another process to release it"
-        if name == "semtimedop" and regs.r10:
-            self.deadline = world.clock + timespec(task.space, regs.r10)
+        if name == "semtimedop" and regs[3]:
+            self.deadline = world.clock + timespec(task.space, regs[3])
 
     def ready(self) -> bool:
         """Whether all its operations can be done on the present values."""
@@ -69,7 +69,7 @@ class SemaphoreOperation(CallOperation):
         before = self._value()
         late = self.deadline is not None and self._late()
         if late:
-            task.machine.give_no_time(task, self.regs, "r10")
+            task.machine.give_no_time(task, self.regs, 3)
         with opened_for(task, self.regs):
             result = task.machine.run_to_end_of_call(task)
         action = None if result >= 0 else Action.READ
@@ -90,7 +90,7 @@ class QueueOperation(CallOperation):
         super().__init__(name, regs)
         self.world, self.queue = world, self.argument(0)
         self.object = world.sysv_identity("msg", self.queue)
-        self.size = regs.rdx
+        self.size = regs[2]
         sends = name == "msgsnd"
         self.action = Action.SEND if sends else Action.RECEIVE
         self.waits_for = "room in the queue" if sends else "a message"
@@ -110,14 +110,14 @@ class QueueOperation(CallOperation):
             return False
         # Which types are in the queue cannot be asked: a call with a type has to be tried, once
         # for each state of the queue.
-        return self.regs.r10 == 0 or self.refused_at != self.world.version(self.object)
+        return self.regs[3] == 0 or self.refused_at != self.world.version(self.object)
 
     def perform(self, task: Task) -> Effect:
         """Make the call, without waiting."""
-        index = "r10" if self.action is Action.SEND else "r8"
+        index = 3 if self.action is Action.SEND else 4
         original = self.regs.copy()
-        waiting = not getattr(self.regs, index) & _NOWAIT
-        setattr(self.regs, index, getattr(self.regs, index) | _NOWAIT)
+        waiting = not self.regs[index] & _NOWAIT
+        self.regs[index] |= _NOWAIT
         task.machine.set_registers(task, self.regs)
         sent = self._text(task) if self.action is Action.SEND else b""
         with opened_for(task, self.regs):
@@ -136,7 +136,7 @@ class QueueOperation(CallOperation):
         return Effect(result=task.machine.run_to_end_of_call(task))
 
     def _text(self, task: Task) -> bytes:
-        return task.space.read(self.regs.rsi + 8, min(self.size, _SHOWN))
+        return task.space.read(self.regs[1] + 8, min(self.size, _SHOWN))
 
 
 _EAGAIN, _ENOMSG = 11, 42
@@ -149,7 +149,7 @@ class Control(CallOperation):
         super().__init__(name, regs)
         self.world, self.kind = world, name[:3]
         if name.endswith("get"):
-            key = regs.rdi & 0xFFFFFFFF
+            key = regs[0] & 0xFFFFFFFF
             self.object = f"sysv-{_TYPES[self.kind]}:key 0x{key:08x}" if key else ""
             self.action = Action.CREATE
         else:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.kernel.x86_64_access import Access, access
+from lab.kernel.arch import Access, access
 
 # Machine code, what it does to memory (r, w, a: atomic), how many bytes of it, and its text.
 EXPECTED = """

@@ -15,8 +15,8 @@ import functools
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lab.kernel.x86_64_opcodes import find
-from lab.kernel.x86_64_prefixes import XMM, Head, parse
+from lab.kernel.x86_64.opcodes import find
+from lab.kernel.x86_64.prefixes import XMM, Head, parse
 
 Place = Literal["operand", "rsi", "rdi", "push", "pop"]
 """Where an instruction accesses memory: at the operand that it spells out, at [RSI], at [RDI],

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
+
+from lab.kernel.x86_64.instruction import Access
+from lab.kernel.x86_64.numbers import NAMES
 
 _NAMES = [
     "r15",
@@ -68,39 +72,73 @@ class Registers(ctypes.Structure):
     ss: int
     fs_base: int
 
+    def __getitem__(self, index: int) -> int:
+        """An argument of a system call, or of a function at its entry (the first four)."""
+        value: int = getattr(self, _ARGUMENTS[index])
+        return value
+
+    def __setitem__(self, index: int, value: int) -> None:
+        setattr(self, _ARGUMENTS[index], value & _MASK)
+
     @property
-    def call(self) -> int:
-        """The number of the system call that it is about to make, or has made."""
-        return self.orig_rax
+    def call(self) -> str:
+        """The name of the system call that it is about to make; "" for an unknown one."""
+        return NAMES.get(self.orig_rax, "")
+
+    @property
+    def place(self) -> int:
+        """The address of the instruction at which it stands."""
+        return self.rip
+
+    @place.setter
+    def place(self, address: int) -> None:
+        self.rip = address
+
+    @property
+    def thread_base(self) -> int:
+        """From where thread-local variables are counted."""
+        return self.fs_base
 
     @property
     def arguments(self) -> tuple[int, int, int, int, int, int]:
         """The six arguments of a system call, as unsigned numbers."""
         return (self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9)
 
+    def after_trap(self) -> None:
+        """A breakpoint's own instruction is behind it by now: go back to where it was put."""
+        self.rip -= 1
+
+    def narrowed(self, access: Access, address: int) -> Access:
+        """What an instruction with two places in memory does to the one at `address`."""
+        return access.at(address, rsi=self.rsi, rdi=self.rdi, rsp=self.rsp)
+
+    @property
+    def rounds(self) -> int:
+        """How often a repeated string instruction still has to run."""
+        return self.rcx
+
     @property
     def result(self) -> int:
         """What a system call returned; negative: the error's number."""
         return self.rax - (1 << 64) if self.rax >> 63 else self.rax
 
-    def become_call(self, number: int, arguments: tuple[int, ...]) -> None:
-        """At a stop before a system call: make it another one."""
-        self.orig_rax = self.rax = number
-        for name, value in zip(_ARGUMENTS, arguments, strict=False):
-            setattr(self, name, value & _MASK)
+    def set_arguments(self, arguments: Sequence[int]) -> None:
+        """At a stop before a system call: give it other arguments."""
+        for index, value in enumerate(arguments):
+            self[index] = value
 
     def skip_call(self, result: int) -> None:
         """At a stop before a system call: make it none, and let it return `result`."""
         self.orig_rax = _MASK
         self.rax = result & _MASK
 
-    def repeat_call(self, number: int) -> None:
-        """At a stop before a system call: do not make it, come back to the same stop.
+    def repeat_call(self) -> None:
+        """At a stop before or after a system call: do not make it, come back to the same stop.
 
         What is pending, a signal, is taken in between.
         """
+        self.rax = self.orig_rax
         self.orig_rax = _MASK
-        self.rax = number
         self.rip -= SYSCALL_LENGTH
 
     def copy(self) -> Registers:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from lab.kernel.x86_64_prefixes import Head
+from lab.kernel.x86_64.prefixes import Head
 
 _TABLE = """
 legacy 00

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from lab.kernel import procfs
 from lab.kernel.elf import ELFError, vdso_functions
-from lab.kernel.x86_64 import NUMBERS
+from lab.kernel.x86_64.numbers import NUMBERS
 
 _ENDBR64 = b"\xf3\x0f\x1e\xfa"
 _SYSCALL, _RET = b"\x0f\x05", b"\xc3"

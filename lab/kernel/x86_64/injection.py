@@ -21,8 +21,8 @@ import struct
 from collections.abc import Sequence
 
 from lab.kernel import ptrace
-from lab.kernel.registers import TRAP_FLAG, Registers
-from lab.kernel.x86_64 import NUMBERS
+from lab.kernel.x86_64.numbers import NUMBERS
+from lab.kernel.x86_64.registers import TRAP_FLAG, Registers
 
 PAGE = 0x7E0000000000
 """Where the page is mapped: below libraries and stack, above any heap."""
@@ -35,8 +35,8 @@ CODE = (
     # syscall; pop rax; pop rdi; pop rsi; pop rdx; pop rcx; pop r11; iretq
     bytes.fromhex("0f05 58 5f 5e 5a 59 415b 48cf").ljust(0x40, b"\x90") + bytes.fromhex("0f05 cc")
 ).ljust(0x400, b"\0")
-CALL_TRAP = _CALL + 3
-"""Where a task stands at the trap after a call made for the tracer."""
+TRAP_PLACE = _CALL + 2
+"""An int3: where a function called for the tracer returns to."""
 
 _STEP_FRAME = struct.Struct("=11Q")
 _MPROTECT = NUMBERS["mprotect"]
@@ -87,18 +87,40 @@ def step_over_open(
     ptrace.resume(task)
 
 
-def begin_call(task: int, regs: Registers, number: int, arguments: Sequence[int]) -> None:
-    """Resume a task into a system call of the tracer's; it traps at CALL_TRAP.
+def begin_call(task: int, regs: Registers, call: str, arguments: Sequence[int]) -> None:
+    """Resume a task into a system call of the tracer's; it traps behind it.
 
     The caller keeps `regs`, waits for the trap, reads the result, and puts the registers back.
     """
     through = regs.copy()
     through.rip, through.rsp = _CALL, _FRAME
     through.eflags = regs.eflags & ~TRAP_FLAG
-    through.rax, through.orig_rax = number, _NONE
+    through.rax, through.orig_rax = NUMBERS[call], _NONE
     padded = (*arguments, 0, 0, 0, 0, 0, 0)[:6]
     through.rdi, through.rsi, through.rdx, through.r10, through.r8, through.r9 = (
         value & _NONE for value in padded
     )
     ptrace.set_registers(task, through)
     ptrace.resume(task)
+
+
+def borrow_call(
+    regs: Registers, image: bytes, start: int, call: str, arguments: Sequence[int]
+) -> Registers:
+    """Registers with which a task makes a call where the page is not mapped yet.
+
+    Args:
+        regs: its registers, to be put back afterwards.
+        image: some code of its own that holds a `syscall` instruction: the vDSO.
+        start: where that lies.
+        call: the name of the system call.
+        arguments: its arguments.
+    """
+    through = regs.copy()
+    through.rip = start + image.index(_SYSCALL)
+    through.rax, through.orig_rax = NUMBERS[call], _NONE
+    through.set_arguments(arguments)
+    return through
+
+
+_SYSCALL = bytes.fromhex("0f05")
