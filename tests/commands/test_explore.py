@@ -1,0 +1,177 @@
+"""`lab explore`, `lab replay`, `lab exec --explore`, over toys in place of the controller."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.cli import main
+from lab.run.limits import LabError
+from lab.search.schedule import Choose
+from lab.trace import Trace
+from tests.search import stand_in
+from tests.search.models import counter
+from tests.search.toy import Program, ToyRunner
+
+RACY, GUARDED = "counter.posix_unguarded", "counter.posix_guarded"
+Control = Callable[..., None]
+
+
+@pytest.fixture
+def control(monkeypatch: pytest.MonkeyPatch) -> Control:
+    return functools.partial(stand_in.control, monkeypatch)
+
+
+def _document(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    main([*words[:1], "--json", "-", *words[1:]])
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_a_race_is_reported_and_exits_1(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter())
+
+    assert main(["explore", RACY, "--schedules", "20", "--seed", "4"]) == 1
+    text = capsys.readouterr().out
+    assert text.startswith(f"✗ LOST UPDATE  {RACY}")
+    assert "  Replay: lab replay 1" in text
+    assert "controlled (random, seed 4)" in text
+
+
+def test_a_fix_exits_0(control: Control, capsys: pytest.CaptureFixture[str]) -> None:
+    control(counter(guarded=True))
+
+    assert main(["explore", GUARDED, "--schedules", "5"]) == 0
+    assert "no finding in 5 controlled runs" in capsys.readouterr().out
+
+
+def test_a_family_is_all_of_it(control: Control, capsys: pytest.CaptureFixture[str]) -> None:
+    control(counter())
+    document = _document(capsys, "explore", "counter", "--schedules", "2", "-p", "writers=2")
+
+    assert [result["scenario"] for result in document["results"]][:2] == [RACY, GUARDED]
+    assert {result["parameters"]["writers"] for result in document["results"]} == {"2"}
+
+
+def test_a_token_from_the_json_is_replayed(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter())
+    (result,) = _document(capsys, "explore", RACY, "--stop-at-first")["results"]
+    (finding,) = result["findings"]
+    (again,) = _document(capsys, "replay", finding["schedule"])["results"]
+
+    assert result["mode"] == again["mode"] == "controlled"
+    assert again["findings"] == [{**finding, "seen_in": 1}]
+    assert len(finding["steps"]) == 30
+
+
+def test_a_replay_that_goes_another_way_exits_3(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter())
+    (result,) = _document(capsys, "explore", RACY, "--stop-at-first")["results"]
+    control(counter(2))
+
+    assert main(["replay", result["findings"][0]["schedule"]]) == 3
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.startswith(f"? ERROR {RACY}")
+    assert "the replay went another way at step" in text
+
+
+def test_a_command_is_explored_too(control: Control, capsys: pytest.CaptureFixture[str]) -> None:
+    control(counter())
+
+    assert main(["exec", "--explore", "20", "--", "sh", "-c", "a & b"]) == 1
+    assert "✗ LOST UPDATE  sh -c 'a & b'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["explore", RACY, "--strategy", "randon"], "--strategy randon: there is no strategy"),
+        (["explore", RACY, "-p", "writer=2"], "nearest: writers"),
+        (["explore", "counter.nothing"], "there is no scenario 'counter.nothing'"),
+        (["replay", "2f7a"], "lab replay: '2f7a' is no token"),
+        (["exec", "--explore", "9"], "lab exec needs a command after --"),
+        (["exec", "--explore", "9", "--", "no-such-program"], "there is no program"),
+        (
+            ["exec", "--isolation", "snapshots", "--explore", "9", "--", "true"],
+            "--explore needs namespaces",
+        ),
+    ],
+)
+def test_a_question_without_sense_exits_2(
+    words: list[str], answer: str, control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter())
+
+    assert main(words) == 2
+    assert answer in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["explore", RACY, "--schedules", "0"], "'0' is no count; give 1 or more"),
+        (["explore", RACY, "--max-steps", "many"], "'many' is no count"),
+        (["explore", RACY, "--seed", "x"], "invalid int value: 'x'"),
+        (["explore"], "the following arguments are required: ID"),
+        (["replay"], "the following arguments are required: TOKEN"),
+    ],
+)
+def test_so_does_one_that_the_grammar_refuses(
+    words: list[str], answer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+
+    assert left.value.code == 2
+    assert answer in capsys.readouterr().err
+
+
+class Refused(ToyRunner):
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
+        raise LabError("ptrace is refused here: set kernel.yama.ptrace_scope to 1")
+
+
+def test_where_control_is_refused_one_line_says_what_to_change_and_it_exits_3(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter(), Refused)
+
+    assert main(["explore", RACY]) == 3
+    assert capsys.readouterr().err == (
+        "lab: ptrace is refused here: set kernel.yama.ptrace_scope to 1\n"
+    )
+
+
+class Impatient(ToyRunner):
+    runs = 0
+
+    def run(self, choose: Choose, *, max_steps: int, with_lines: bool = False) -> Trace:
+        self.runs += 1
+        if self.runs > 3:
+            raise KeyboardInterrupt
+        return super().run(choose, max_steps=max_steps, with_lines=with_lines)
+
+
+def test_ctrl_c_keeps_what_was_found_and_exits_130(
+    control: Control, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    control(counter(), Impatient)
+    file = tmp_path / "found.json"
+
+    assert main(["explore", RACY, GUARDED, "--json", str(file)]) == 130
+    document = json.loads(file.read_text())
+    assert [result["runs"] for result in document["results"]] == [3]
+    assert document["stopped"] == "Ctrl-C"
+    assert "Note: stopped by Ctrl-C after 3 of 100 schedules" in capsys.readouterr().out

@@ -1,0 +1,222 @@
+"""Exploring as a caller sees it, over toy tasks: a runner of these stands in for the controller."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import lab
+from lab.exploration import explore, explored, replay
+from lab.finding import Kind, Verdict
+from lab.loop import Plan
+from lab.run.limits import LabError
+from lab.scenario import scenario
+from lab.search.named import UnknownStrategy
+from lab.search.schedule import Choose
+from lab.search.token import BadToken, Token
+from lab.target import target
+from lab.trace import Trace
+from tests.search import stand_in
+from tests.search.models import counter, deadlock01
+from tests.search.toy import Program, Task, ToyRunner, read
+
+Control = Callable[..., None]
+
+
+def body() -> None:
+    """What would be run, if the toy were not."""
+
+
+@pytest.fixture
+def control(monkeypatch: pytest.MonkeyPatch) -> Control:
+    return functools.partial(stand_in.control, monkeypatch)
+
+
+def test_a_race_is_found_and_told_with_how_it_was_searched(control: Control) -> None:
+    control(counter())
+    result = lab.explore(body, schedules=20, seed=3)
+
+    assert (result.verdict, result.mode, result.runs) == (Verdict.FAILED, "controlled", 20)
+    assert (result.search, result.exhausted) == ("random, seed 3", False)
+    assert [finding.kind for finding in result.findings] == [Kind.LOST_UPDATE]
+    assert result.findings[0].steps
+    assert Token.read(result.findings[0].schedule).schedule.preemptions > 0
+
+
+def test_a_fix_passes_with_its_scope(control: Control) -> None:
+    control(counter(guarded=True))
+    result = explore(body, schedules=20)
+
+    assert result.verdict is Verdict.PASSED
+    assert "no finding in 20 controlled runs" in result.reason
+
+
+def test_it_stops_where_it_is_told_to(control: Control) -> None:
+    control(counter())
+
+    assert explore(body, schedules=200, stop_at_first=True).runs < 20
+
+
+def test_progress_is_told_run_by_run(control: Control) -> None:
+    control(counter())
+    told: list[str] = []
+
+    explore(body, schedules=3, progress=told.append)
+
+    name = "tests.test_exploration:body"
+    assert told == [f"{name}: {number} of 3 schedules" for number in (1, 2, 3)]
+
+
+def test_the_same_seed_gives_the_same_answer(control: Control) -> None:
+    control(deadlock01())
+    one, same, other = (explore(body, schedules=30, seed=seed) for seed in (1, 1, 2))
+
+    assert one.findings == same.findings
+    assert one.seen_in == same.seen_in != other.seen_in
+
+
+def test_a_program_that_spins_is_an_error_that_names_who(control: Control) -> None:
+    def spins() -> Task:
+        while not (yield read("flag")):
+            pass
+
+    control(Program({"P1": spins, "P2": spins}))
+    result = explore(body, schedules=2, max_steps=30)
+
+    assert result.verdict is Verdict.ERROR
+    assert "run 1 of 2 was ended after 30 steps: P" in result.reason
+    assert "again and again read flag -> 0" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"strategy": "luck"}, UnknownStrategy),
+        ({"schedules": 0}, ValueError),
+        ({"max_steps": 0}, ValueError),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_any_run(
+    arguments: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        explore(body, **arguments)
+
+
+def test_what_this_machine_lacks_is_an_error_without_a_run() -> None:
+    @scenario(expects=["leak"], needs=["no_such_module"])
+    def needy() -> None: ...
+
+    result = explore(needy)
+
+    assert (result.verdict, result.runs) == (Verdict.ERROR, 0)
+    assert "it needs no_such_module" in result.reason
+
+
+# --- When it does not come to its end ------------------------------------------------------
+
+
+def _failing(error: BaseException) -> type[ToyRunner]:
+    class Failing(ToyRunner):
+        runs = 0
+
+        def run(self, choose: Choose, *, max_steps: int, with_lines: bool = False) -> Trace:
+            self.runs += 1
+            if self.runs > 5:
+                raise error
+            return super().run(choose, max_steps=max_steps, with_lines=with_lines)
+
+    return Failing
+
+
+def test_ctrl_c_keeps_what_was_found_and_is_passed_on(control: Control) -> None:
+    control(counter(), _failing(KeyboardInterrupt()))
+    results = explored(target(body), Plan(schedules=100), strategy="random", seed=0)
+    result = next(results)
+
+    assert (result.verdict, result.runs) == (Verdict.FAILED, 5)
+    assert result.notes == ("stopped by Ctrl-C after 5 of 100 schedules",)
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+    control(counter(), _failing(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        explore(body)
+
+
+def test_a_lab_that_fails_after_a_finding_tells_both(control: Control) -> None:
+    control(counter(), _failing(LabError("the sandbox is gone")))
+    result = explore(body)
+
+    assert result.verdict is Verdict.FAILED
+    assert result.notes == ("the search ended after 5 schedules: the sandbox is gone",)
+
+
+def test_and_without_one_it_fails(control: Control) -> None:
+    control(counter(guarded=True), _failing(LabError("the sandbox is gone")))
+
+    with pytest.raises(LabError, match="the sandbox is gone"):
+        explore(body)
+
+
+# --- Replay --------------------------------------------------------------------------------
+
+
+def test_a_replay_shows_the_finding_again(control: Control) -> None:
+    control(counter())
+    found = explore(body, schedules=20).findings[0]
+
+    for again in (lab.replay(found.schedule), lab.replay(found), lab.replay(found, body)):
+        assert (again.verdict, again.runs, again.search) == (Verdict.FAILED, 1, "replay")
+        assert again.findings[0].summary == found.summary
+        assert again.findings[0].schedule == found.schedule
+
+
+def test_a_replay_of_a_changed_program_is_an_error_with_both_operations(control: Control) -> None:
+    control(counter(2, 2))
+    found = explore(body, schedules=20).findings[0]
+    control(counter(2, 2, guarded=True))
+    result = replay(found.schedule)
+
+    assert (result.verdict, result.mode, result.runs) == (Verdict.ERROR, "controlled", 1)
+    assert "at step 0: recorded was a read; now there is P" in result.reason
+    assert " acquire lock; the program has changed since" in result.reason
+    assert result.findings == ()
+
+
+def test_with_the_recorded_steps_at_hand_the_values_are_compared_too(control: Control) -> None:
+    control(counter())
+    found = explore(body, schedules=20).findings[0]
+    steps = list(found.steps)
+    steps[9] = dataclasses.replace(steps[9], before=b"\x63\0\0\0")
+    result = replay(dataclasses.replace(found, steps=tuple(steps)))
+
+    assert result.verdict is Verdict.ERROR
+    assert "at step 9: recorded was" in result.reason
+
+
+def test_a_replay_elsewhere_that_goes_astray_says_where_it_was_made(control: Control) -> None:
+    control(counter())
+    token = Token.read(explore(body, schedules=20).findings[0].schedule)
+    control(counter(2))
+    result = replay(str(dataclasses.replace(token, made_on="riscv64 3.99")))
+
+    assert "the token was made on riscv64 3.99, and this is" in result.reason
+
+
+def test_a_replay_on_another_program_says_whose_the_token_is(control: Control) -> None:
+    def other() -> None: ...
+
+    control(counter())
+    found = explore(body, schedules=20).findings[0]
+    control(counter(2))
+
+    assert "the token belongs to tests.test_exploration:body" in replay(found, other).reason
+
+
+def test_a_text_that_is_no_token_is_refused() -> None:
+    with pytest.raises(BadToken):
+        replay("nonsense")
