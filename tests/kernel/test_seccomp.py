@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lab.kernel.seccomp import AUDIT_ARCH_X86_64, RET_ALLOW, RET_TRACE, Rules, assemble
 from lab.kernel.arch import NUMBERS
+from lab.kernel.seccomp import AUDIT_ARCH_X86_64, RET_ALLOW, RET_TRACE, Rules, assemble
 
 FREE = range(0x7000_1234_5000, 0x7000_1234_7000)
 WINDOW = 0x6A00_0000_0000

@@ -10,9 +10,8 @@ import time
 
 import pytest
 
-from lab.kernel import vdso
+from lab.kernel.arch import NUMBERS, vdso
 from lab.kernel.elf import ELFError, vdso_functions
-from lab.kernel.arch import NUMBERS
 
 CALLS = ["clock_gettime", "gettimeofday", "time", "clock_getres", "getcpu", "getrandom"]
 

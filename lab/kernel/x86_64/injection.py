@@ -20,7 +20,6 @@ import os
 import struct
 from collections.abc import Sequence
 
-from lab.kernel import ptrace
 from lab.kernel.x86_64.numbers import NUMBERS
 from lab.kernel.x86_64.registers import TRAP_FLAG, Registers
 
@@ -52,13 +51,12 @@ def write(memory: int, address: int, data: bytes) -> None:
 
 
 def step_over_open(
-    task: int, memory: int, regs: Registers, place: tuple[int, int, int], *, trap: bool
-) -> None:
-    """Resume a task through mprotect(start, length, protection) to where `regs` are.
+    memory: int, regs: Registers, place: tuple[int, int, int], *, trap: bool
+) -> Registers:
+    """Registers that take a task through mprotect(start, length, protection) to where `regs` are.
 
     Args:
-        task: the stopped task.
-        memory: descriptor of its /proc/PID/mem.
+        memory: descriptor of the task's /proc/PID/mem.
         regs: where it is to go on.
         place: start, length and protection for mprotect.
         trap: run one instruction there and trap, or run on.
@@ -83,15 +81,11 @@ def step_over_open(
     through.eflags = regs.eflags & ~TRAP_FLAG
     through.rax, through.orig_rax = _MPROTECT, _NONE
     through.rdi, through.rsi, through.rdx = place
-    ptrace.set_registers(task, through)
-    ptrace.resume(task)
+    return through
 
 
-def begin_call(task: int, regs: Registers, call: str, arguments: Sequence[int]) -> None:
-    """Resume a task into a system call of the tracer's; it traps behind it.
-
-    The caller keeps `regs`, waits for the trap, reads the result, and puts the registers back.
-    """
+def made_call(regs: Registers, call: str, arguments: Sequence[int]) -> Registers:
+    """Registers with which a task makes a system call for the tracer; it traps behind it."""
     through = regs.copy()
     through.rip, through.rsp = _CALL, _FRAME
     through.eflags = regs.eflags & ~TRAP_FLAG
@@ -100,8 +94,7 @@ def begin_call(task: int, regs: Registers, call: str, arguments: Sequence[int]) 
     through.rdi, through.rsi, through.rdx, through.r10, through.r8, through.r9 = (
         value & _NONE for value in padded
     )
-    ptrace.set_registers(task, through)
-    ptrace.resume(task)
+    return through
 
 
 def borrow_call(

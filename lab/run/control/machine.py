@@ -124,8 +124,7 @@ class Machine:
         through = regs.copy()
         if at_call:
             through.repeat_call()
-        injection.begin_call(task.tid, through, call, arguments)
-        task.running = True
+        self._go_with(task, injection.made_call(through, call, arguments))
         self._until(task, Stop(StopKind.SIGNAL, signal.SIGTRAP))
         result = ptrace.registers(task.tid).result
         if at_call:
@@ -141,8 +140,7 @@ class Machine:
 
         Returns the stop after it: SIGTRAP, or SIGSEGV where it touches a further closed place.
         """
-        injection.step_over_open(task.tid, task.space.memory, regs, place, trap=True)
-        task.running = True
+        self._go_with(task, injection.step_over_open(task.space.memory, regs, place, trap=True))
         return self._until(
             task, Stop(StopKind.SIGNAL, signal.SIGTRAP), Stop(StopKind.SIGNAL, signal.SIGSEGV)
         )
@@ -156,8 +154,7 @@ class Machine:
         memory, behind = task.space.memory, regs.place + length
         byte = task.space.read(behind, 1)
         injection.write(memory, behind, TRAP)
-        injection.step_over_open(task.tid, memory, regs, place, trap=False)
-        task.running = True
+        self._go_with(task, injection.step_over_open(memory, regs, place, trap=False))
         stop = self._until(
             task, Stop(StopKind.SIGNAL, signal.SIGTRAP), Stop(StopKind.SIGNAL, signal.SIGSEGV)
         )
@@ -182,8 +179,14 @@ class Machine:
     def go_on_closing(self, task: Task, place: Place) -> None:
         """Close a place again and run on, in one resume."""
         regs = ptrace.registers(task.tid)
-        injection.step_over_open(task.tid, task.space.memory, regs, place, trap=False)
+        self._go_with(task, injection.step_over_open(task.space.memory, regs, place, trap=False))
+
+    @staticmethod
+    def _go_with(task: Task, regs: Registers) -> None:
+        """Resume a task with other registers, delivering nothing."""
+        ptrace.set_registers(task.tid, regs)
         task.running = True
+        ptrace.resume(task.tid)
 
     def _stopped(self, task: Task, status: int) -> Stop:
         self.stops += 1
