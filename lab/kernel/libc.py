@@ -119,6 +119,10 @@ def punch_hole(descriptor: int, offset: int, length: int) -> None:
     _check(_libc.fallocate(descriptor, flags, offset, length), "fallocate")
 
 
+put = ctypes.memmove
+"""Write bytes at an address of this process: put(address, data, size)."""
+
+
 def map_code(address: int, size: int, code: bytes) -> None:
     """Map private memory that can be written and executed at a fixed address, and fill it.
 

@@ -19,9 +19,9 @@ CALLS = ["clock_gettime", "gettimeofday", "time", "clock_getres", "getcpu", "get
 # itself and in a child. It is patched, or not, while it waits for a line.
 CHILD = r"""
 import ctypes, json, os, sys, time
-from lab.kernel import seccomp, vdso
+from lab.kernel import seccomp
 from lab.kernel.elf import vdso_functions
-from lab.kernel.arch import NUMBERS
+from lab.kernel.arch import NUMBERS, vdso
 
 start, end = vdso.find(os.getpid())
 with open("/proc/self/mem", "rb") as memory:

@@ -8,13 +8,13 @@ the steps stay the same, but it is slow.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import sysconfig
 import threading
 from types import FrameType
 
+from lab.kernel import libc
 from lab.kernel.arch import injection
 from lab.kernel.window import Space
 
@@ -31,6 +31,7 @@ def record_lines() -> None:
     )
     here = os.path.join(os.getcwd(), "")
     ours: dict[str, bytes] = {}
+    put = libc.put  # looked up once: this runs at every line
 
     def shown(file: str) -> bytes:
         """The name to show for a file; b"" for one that is not the program's own."""
@@ -55,7 +56,7 @@ def record_lines() -> None:
 
     def note(name: bytes, number: int) -> None:
         text = b"%s:%d\0" % (name, number)
-        ctypes.memmove(PLACE, text, len(text))
+        put(PLACE, text, len(text))
 
     threading.settrace(call)  # type: ignore[arg-type]  # typeshed wants one of its own protocols
     sys.settrace(call)  # type: ignore[arg-type]
