@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from lab.detect.wording import counted
 from lab.essence import Essence
 from lab.finding import Finding, Result, Verdict
 from lab.loop import MOST_STEPS, Outcome, Plan
@@ -94,13 +95,13 @@ def explored(
     def work(runner: Runner, report: Callable[[object], None]) -> Outcome:
         return search_on(runner, search, plan, wanted.origin, report)
 
-    def concluded(*notes: str, exhausted: bool = False) -> Result:
+    def concluded(*notes: str, proved_for: str = "") -> Result:
         result = series.conclude(
             scenario=wanted.name,
             seconds=time.monotonic() - began,
             parameters=wanted.parameters,
             search=f"{strategy}, seed {seed}",
-            exhausted=exhausted,
+            proved_for=proved_for,
         )
         return dataclasses.replace(result, notes=(*result.notes, *notes))
 
@@ -117,7 +118,14 @@ def explored(
         yield concluded(f"the search ended after {series.runs} schedules: {error}")
         return
     series.retell(outcome.findings)
-    yield concluded(*outcome.notes, exhausted=outcome.exhausted)
+    yield concluded(*_notes(outcome), proved_for=outcome.proved_for)
+
+
+def _notes(outcome: Outcome) -> Iterator[str]:
+    yield from outcome.notes
+    if outcome.pruned:
+        runs = counted(outcome.pruned, "further run")
+        yield f"{runs} abandoned on the way: what could have come of them was known already"
 
 
 def replay(

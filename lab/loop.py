@@ -17,13 +17,15 @@ from lab.essence import Essence, essence
 from lab.finding import Finding, Kind
 from lab.search.replay import Diverged, Replay, Unlike, compare
 from lab.search.schedule import Choose, Recorder, Schedule
-from lab.search.strategy import Pending, Strategy
+from lab.search.strategy import Pending, Pruned, Strategy, Systematic
 from lab.search.token import Origin, Token, fingerprint, here
 from lab.trace import Event, Trace
 
 MOST_STEPS = 10_000
 """Steps after which a run counts as one without end."""
 _STEPS_KEPT = 2000
+_PRUNED_EACH = 10
+"""A search may abandon so many runs for each that it was to make."""
 
 
 class Runner(Protocol):
@@ -50,8 +52,10 @@ class Plan:
 class Outcome:
     """What is known when a search is over, beside its runs."""
 
-    exhausted: bool
-    """There is no other schedule."""
+    proved_for: str = ""
+    """The scope in which no interleaving was left out; "" if some were."""
+    pruned: int = 0
+    """Runs that were abandoned, since they would have repeated others."""
     findings: tuple[Finding, ...] = ()
     """Once more those that were told with a schedule, now with the lines of the program."""
     notes: tuple[str, ...] = ()
@@ -78,22 +82,31 @@ def search(
         report: is given each run when it is over.
     """
     teller = _Teller(plan, origin)
-    exhausted = False
-    for _ in range(plan.schedules):
+    runs = pruned = 0
+    over = False
+    while not over and runs < plan.schedules and pruned < _PRUNED_EACH * plan.schedules:
         if not strategy.begin():
-            exhausted = True
             break
         recorder = Recorder(strategy.choose)
-        trace = runner.run(recorder, max_steps=plan.max_steps)
+        try:
+            trace = runner.run(recorder, max_steps=plan.max_steps)
+        except Pruned:
+            pruned += 1
+            continue
+        runs += 1
         strategy.end(trace)
         run = teller.tell(trace, recorder)
         report(run)
-        if plan.stop_at_first and run.findings:
-            break
-    else:
-        exhausted = not strategy.begin()
+        over = plan.stop_at_first and bool(run.findings)
     findings, notes = _explained(runner, plan, teller.told.values())
-    return Outcome(exhausted, findings, notes)
+    return Outcome(_scope(strategy, over=over), pruned, findings, notes)
+
+
+def _scope(strategy: Strategy, *, over: bool) -> str:
+    """What a strategy has exhausted. Only to be asked for one run more may tell it so."""
+    if over or not isinstance(strategy, Systematic) or strategy.begin():
+        return ""
+    return strategy.scope if strategy.exhausted else ""
 
 
 def replay(runner: Runner, token: Token, recorded: Sequence[Event] = ()) -> Essence:

@@ -107,7 +107,7 @@ class Series:
         seconds: float,
         parameters: tuple[tuple[str, str], ...] = (),
         search: str = "",
-        exhausted: bool = False,
+        proved_for: str = "",
     ) -> Result:
         """The answer.
 
@@ -116,10 +116,10 @@ class Series:
             seconds: how long all runs took.
             parameters: names and values with which it ran.
             search: how the schedules of controlled runs were chosen.
-            exhausted: there is no other schedule in the scope of that search.
+            proved_for: the scope in which that search left no interleaving out; "" if it did.
         """
         undecided = list(self._tell_undecided())
-        verdict, reason = self._verdict(undecided, search, exhausted=exhausted)
+        verdict, reason = self._verdict(undecided, search, proved_for)
         notes = dict.fromkeys(undecided if self._first else []) | self._notes
         if verdict in (Verdict.PASSED, Verdict.PROVED) and not self._shares_objects:
             notes[_ONLY_LIVES] = None
@@ -138,11 +138,11 @@ class Series:
             isolation=", ".join(self._isolations),
             parameters=parameters,
             search=search,
-            exhausted=exhausted,
+            exhausted=bool(proved_for),
         )
 
     def _verdict(
-        self, undecided: Sequence[str], search: str, *, exhausted: bool
+        self, undecided: Sequence[str], search: str, proved_for: str
     ) -> tuple[Verdict, str]:
         if self._first:
             return Verdict.FAILED, ""
@@ -150,8 +150,9 @@ class Series:
             return Verdict.ERROR, "; ".join(undecided) or "no run was made"
         if not self._tests_something:
             return Verdict.VACUOUS, _NOTHING_TO_CONTROL if search else _NOTHING
-        if exhausted:
-            return Verdict.PROVED, _proof(self.runs, search)
+        if proved_for:
+            runs = counted(self.runs, "controlled run")
+            return Verdict.PROVED, f"no finding in {runs}; proved for {proved_for}"
         return Verdict.PASSED, _scope(self.runs, self._mode)
 
     def _tell_undecided(self) -> Iterator[str]:
@@ -195,7 +196,3 @@ def _scope(runs: int, mode: str) -> str:
         f"no finding in {counted(runs, f'{way} run')}; {each} saw one interleaving, so "
         "this proves nothing about the others"
     )
-
-
-def _proof(runs: int, search: str) -> str:
-    return f"no finding in {counted(runs, 'controlled run')}, and there is no other ({search})"

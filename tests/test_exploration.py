@@ -23,6 +23,7 @@ from lab.trace import Trace
 from tests.search import stand_in
 from tests.search.models import counter, deadlock01
 from tests.search.toy import Program, Task, ToyRunner, read
+from tests.test_loop import Abandoning
 
 Control = Callable[..., None]
 
@@ -59,6 +60,19 @@ def test_it_stops_where_it_is_told_to(control: Control) -> None:
     control(counter())
 
     assert explore(body, schedules=200, stop_at_first=True).runs < 20
+
+
+def test_what_was_abandoned_and_what_was_proved_is_told(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control(counter(4, 1, guarded=True))
+    monkeypatch.setattr("lab.exploration.strategy_named", lambda *_, **__: Abandoning(4))
+    result = explore(body)
+
+    assert (result.verdict, result.exhausted, result.runs) == (Verdict.PROVED, True, 2)
+    assert result.reason.endswith("; proved for the first choice")
+    (note,) = result.notes
+    assert note.startswith("2 further runs abandoned on the way")
 
 
 def test_progress_is_told_run_by_run(control: Control) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,7 @@ from lab.loop import Outcome, Plan, replay, search
 from lab.search.random import Random
 from lab.search.replay import Diverged, Unlike
 from lab.search.schedule import Choose, Schedule
-from lab.search.strategy import Point
+from lab.search.strategy import Point, Pruned
 from lab.search.token import Origin, Source, Token
 from lab.trace import Action, Ending, Trace
 from tests.search.models import counter, deadlock01
@@ -40,6 +41,29 @@ class Listed:
     def end(self, trace: Trace) -> None:
         self.seen.append(trace)
 
+    scope = "the first choice"
+
+    @property
+    def exhausted(self) -> bool:
+        return not list(copy.copy(self.left))
+
+
+class Abandoning(Listed):
+    """Abandons every second of them."""
+
+    def choose(self, point: Point) -> int:
+        if self.now % 2 and point.step == 2:
+            raise Pruned
+        return super().choose(point)
+
+
+class Hopeless(Abandoning):
+    """Abandons all of them, and has no end."""
+
+    def begin(self) -> bool:
+        self.now = 1
+        return True
+
 
 def _search(
     program: Program, plan: Plan | None = None, seed: int = 0
@@ -50,10 +74,10 @@ def _search(
 
 
 def test_it_makes_as_many_runs_as_planned_and_reports_each() -> None:
-    runs, outcome = _search(counter(2, 1), Plan(schedules=7))
+    runs, outcome = _search(counter(2, 1, guarded=True), Plan(schedules=7))
 
     assert len(runs) == 7
-    assert not outcome.exhausted
+    assert outcome == Outcome()
 
 
 @pytest.mark.parametrize("schedules", [3, 4, 99])
@@ -65,20 +89,51 @@ def test_it_ends_when_the_strategy_has_nothing_left_and_says_so(schedules: int) 
     )
 
     assert len(runs) == len(strategy.seen) == 3
-    assert outcome.exhausted
+    assert outcome.proved_for == "the first choice"
 
 
 def test_a_search_that_was_cut_short_is_not_exhausted() -> None:
     runner = ToyRunner(counter(3, 1))
 
-    assert not search(runner, Listed(3), Plan(schedules=2), ORIGIN, lambda _: None).exhausted
+    assert search(runner, Listed(3), Plan(schedules=2), ORIGIN, lambda _: None) == Outcome()
+
+
+def test_nor_is_one_that_stopped_at_its_last_run_with_a_finding() -> None:
+    runner, plan = ToyRunner(Program({"P1": _fails})), Plan(stop_at_first=True)
+
+    assert not search(runner, Listed(1), plan, ORIGIN, lambda _: None).proved_for
+
+
+def _fails() -> Task:
+    yield write("n", 1)
+    raise AssertionError
+
+
+def test_a_run_that_the_strategy_abandons_is_counted_apart() -> None:
+    runs: list[Essence] = []
+
+    outcome = search(
+        ToyRunner(counter(5, 1, guarded=True)), Abandoning(5), Plan(3), ORIGIN, runs.append
+    )
+
+    assert len(runs) == 3
+    assert outcome.pruned == 2
+    assert outcome.proved_for == "the first choice"
+
+
+def test_a_strategy_that_abandons_everything_is_not_waited_for() -> None:
+    runs: list[Essence] = []
+
+    outcome = search(ToyRunner(counter()), Hopeless(1), Plan(3), ORIGIN, runs.append)
+
+    assert (runs, outcome.pruned, outcome.proved_for) == ([], 30, "")
 
 
 def test_it_stops_at_the_first_finding_if_that_is_wanted() -> None:
     runs, outcome = _search(counter(), Plan(stop_at_first=True))
 
     assert [bool(each.findings) for each in runs] == [False] * (len(runs) - 1) + [True]
-    assert not outcome.exhausted
+    assert not outcome.proved_for
 
 
 def test_a_run_of_too_many_steps_is_undecided() -> None:

@@ -293,12 +293,12 @@ APART = controlled(write("P1", 0, 1), write("P2", 0, 1, object="another"))
 LOST_BY_STEPS = controlled(read("P1", 4), write("P2", 4, 5), write("P1", 5, 5))
 
 
-def _search(*traces: Trace, exhausted: bool = False) -> Result:
+def _search(*traces: Trace, proved_for: str = "") -> Result:
     series = Series()
     for trace in traces:
         series.add(essence(trace))
     return series.conclude(
-        scenario="shop.open", seconds=1.5, search="random, seed 0", exhausted=exhausted
+        scenario="shop.open", seconds=1.5, search="random, seed 0", proved_for=proved_for
     )
 
 
@@ -325,12 +325,10 @@ def test_where_only_ends_are_shared_a_pass_says_so() -> None:
 
 
 def test_a_search_that_has_seen_everything_and_found_nothing_is_a_proof() -> None:
-    result = _search(SHARED, exhausted=True)
+    result = _search(SHARED, proved_for="at most 2 preemptions")
 
     assert (result.verdict, result.exhausted) == (Verdict.PROVED, True)
-    assert result.reason == (
-        "no finding in 1 controlled run, and there is no other (random, seed 0)"
-    )
+    assert result.reason == ("no finding in 1 controlled run; proved for at most 2 preemptions")
 
 
 @pytest.mark.parametrize(
@@ -343,7 +341,7 @@ def test_a_search_that_has_seen_everything_and_found_nothing_is_a_proof() -> Non
     ],
 )
 def test_to_have_seen_everything_outranks_nothing(traces: list[Trace], verdict: Verdict) -> None:
-    assert _search(*traces, exhausted=True).verdict is verdict
+    assert _search(*traces, proved_for="all").verdict is verdict
 
 
 def test_a_run_of_too_many_steps_names_who_spins_and_where() -> None:

@@ -37,6 +37,7 @@ def interplay(events: Sequence[Event]) -> Interplay:
         if event.action in _BIRTHS:
             continue
         if event.action in _LIVES:
+            # What an exit closes besides is no dealing with others: every process inherits some.
             # A wait for any child names all that it might take.
             for name in event.object.split():
                 lives.setdefault(name, set()).add(event.process)
@@ -45,6 +46,9 @@ def interplay(events: Sequence[Event]) -> Interplay:
             users.setdefault(event.object, set()).add(event.process)
             if event.action not in _CHANGES_NOTHING:
                 changed.add(event.object)
+        for thing in event.also:
+            users.setdefault(thing, set()).add(event.process)
+            changed.add(thing)
     if any(len(tasks) > 1 and thing in changed for thing, tasks in users.items()):
         return Interplay.OBJECTS
     if any(len(tasks) > 1 for tasks in lives.values()):

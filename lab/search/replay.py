@@ -155,6 +155,7 @@ def sameness(event: Event) -> tuple[object, ...]:
         event.before,
         event.after,
         min(event.result or 0, 0),
+        event.also,
     )
 
 

@@ -1,0 +1,199 @@
+"""Exploring real processes, from Python: the whole way through the controller."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Callable
+
+import posix_ipc
+import pytest
+
+import lab
+from lab import Tally
+from lab.finding import Finding, Kind, Result, Verdict
+from lab.loop import Plan
+from lab.run.limits import LabError
+from lab.search.token import Token
+
+
+@pytest.fixture(autouse=True, scope="module")
+def controllable() -> None:
+    try:
+        lab.explore(lambda: None, schedules=1)
+    except LabError as refused:
+        pytest.skip(str(refused))
+
+
+def _in_children(*works: Callable[[], None]) -> None:
+    children = []
+    for work in works:
+        child = os.fork()
+        if child == 0:
+            work()
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+def _add(page: mmap.mmap) -> None:
+    (value,) = struct.unpack_from("=i", page)
+    struct.pack_into("=i", page, 0, value + 1)
+
+
+def unguarded() -> None:
+    """Three children add 1 five times; nobody says what should come out."""
+    page = mmap.mmap(-1, 4096)
+
+    def work() -> None:
+        for _ in range(5):
+            _add(page)
+
+    _in_children(work, work, work)
+
+
+def guarded() -> Tally:
+    """The same under a semaphore."""
+    page = mmap.mmap(-1, 4096)
+    semaphore = posix_ipc.Semaphore("/count", posix_ipc.O_CREX, initial_value=1)
+
+    def work() -> None:
+        for _ in range(2):
+            with semaphore:
+                _add(page)
+
+    _in_children(work, work)
+    semaphore.unlink()
+    return Tally(4, struct.unpack_from("=i", page)[0])
+
+
+def opposite() -> None:
+    """Two locks in opposite order."""
+    locks = [posix_ipc.Semaphore(f"/{name}", posix_ipc.O_CREX, initial_value=1) for name in "ab"]
+    for lock in locks:
+        lock.unlink()
+
+    def take(order: list[posix_ipc.Semaphore]) -> None:
+        with order[0], order[1]:
+            pass
+
+    _in_children(lambda: take(locks), lambda: take(locks[::-1]))
+
+
+def apart() -> None:
+    """Children that each count for themselves."""
+    counts = [0]
+
+    def work() -> None:
+        counts[0] += 1
+
+    _in_children(work, work)
+
+
+def _only(result: Result, kind: Kind) -> Finding:
+    assert [finding.kind for finding in result.findings] == [kind], result.reason
+    return result.findings[0]
+
+
+def test_a_lost_update_is_found_without_a_tally_and_told_with_its_steps() -> None:
+    result = lab.explore(unguarded, schedules=5)
+    finding = _only(result, Kind.LOST_UPDATE)
+
+    assert result.verdict is Verdict.FAILED
+    assert result.mode == "controlled"
+    read, overwritten, late = (finding.steps[step] for step in finding.key_steps)
+    assert read.process == late.process != overwritten.process
+    assert read.object == overwritten.object == late.object
+    assert f"{late.process} read" in finding.summary
+    assert late.where.endswith(f"test_explore.py:{_add.__code__.co_firstlineno + 2}")
+
+
+def test_it_takes_no_more_than_three_schedules() -> None:
+    for seed in range(5):
+        result = lab.explore(unguarded, schedules=20, seed=seed, stop_at_first=True)
+        assert result.runs <= 3
+
+
+def test_under_the_semaphore_nothing_is_lost() -> None:
+    result = lab.explore(guarded, schedules=30)
+
+    assert result.verdict is Verdict.PASSED, result.findings
+    assert [(outcome.result, outcome.runs) for outcome in result.outcomes] == [
+        ("4 of 4 updates", 30)
+    ]
+
+
+@pytest.mark.parametrize("body", [unguarded, opposite])
+def test_a_token_shows_the_same_run_twenty_times_of_twenty(body: Callable[[], None]) -> None:
+    finding = lab.explore(body, schedules=30, stop_at_first=True).findings[0]
+
+    for _ in range(20):
+        again = lab.replay(finding, body)
+        assert again.verdict is Verdict.FAILED, again.reason
+        assert again.findings[0].summary == finding.summary
+        assert again.findings[0].steps == finding.steps
+
+
+def test_a_token_finds_a_function_of_a_module_by_itself() -> None:
+    finding = lab.explore(unguarded, schedules=5).findings[0]
+
+    assert Token.read(finding.schedule).origin.words == (f"{__name__}:unguarded",)
+
+
+def test_a_token_on_another_program_is_an_error_and_never_a_pass() -> None:
+    finding = lab.explore(unguarded, schedules=5).findings[0]
+    result = lab.replay(finding, guarded)
+
+    assert result.verdict is Verdict.ERROR
+    assert "the replay went another way at step" in result.reason
+
+
+def test_a_deadlock_is_found_and_told_with_who_holds_what() -> None:
+    finding = _only(lab.explore(opposite, schedules=30), Kind.DEADLOCK)
+
+    assert finding.object == "/a, /b"
+    assert sum(" holds /" in detail for detail in finding.details) == 2
+    assert len(finding.key_steps) == 2
+
+
+def test_processes_that_share_nothing_but_their_ends_say_so() -> None:
+    result = lab.explore(apart, schedules=5)
+
+    assert result.verdict is Verdict.PASSED
+    assert "shared nothing but their exits" in result.notes[0]
+
+
+def test_a_body_that_shares_nothing_at_all_is_vacuous() -> None:
+    assert lab.explore(lambda: None, schedules=2).verdict is Verdict.VACUOUS
+
+
+def test_a_loop_that_waits_for_nobody_is_an_error_that_names_it() -> None:
+    def waits() -> None:
+        page = mmap.mmap(-1, 4096)
+
+        def work() -> None:
+            while not page[0]:
+                pass
+
+        _in_children(work)
+
+    result = lab.explore(waits, schedules=1, max_steps=200)
+
+    assert result.verdict is Verdict.ERROR
+    assert "was ended after 200 steps: P1 took" in result.reason
+    assert "read shared-memory:1 -> 0" in result.reason
+
+
+def test_a_command_is_explored_and_its_token_replays_it() -> None:
+    command = ["sh", "-c", "true & true & wait; exit 3"]
+    result = lab.explore(command, schedules=3)
+    finding = _only(result, Kind.CRASH)
+
+    assert "exit status 3" in finding.summary
+    assert lab.replay(finding.schedule).findings[0].summary == finding.summary
+
+
+def test_a_plan_is_for_a_hundred_schedules_of_ten_thousand_steps() -> None:
+    assert Plan() == Plan(schedules=100, max_steps=10_000, stop_at_first=False)
