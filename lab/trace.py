@@ -171,6 +171,10 @@ class Event:
     """"file:line" of the program, where recorded."""
     time: float = 0.0
     """Virtual seconds since the run began."""
+    also: tuple[str, ...] = ()
+    """Further objects that it changes: what an exit closes, the old name of a renamed file."""
+    waits: bool = False
+    """It would have waited, had it not been able to go through: it could not have come earlier."""
 
 
 class Ending(enum.StrEnum):

@@ -30,6 +30,10 @@ class Pending:
     """As in `Event`; "" for an operation that touches nothing shared."""
     offset: int = 0
     size: int = 0
+    also: tuple[str, ...] = ()
+    """Further objects that it changes, as in `Event`."""
+    waits: bool = False
+    """It waits until it can go through, and is not enabled before."""
 
 
 @dataclass(frozen=True, slots=True)

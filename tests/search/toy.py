@@ -36,6 +36,11 @@ class Operation:
     value: Any = None
     """What is written, sent or spawned; for an update, the function from old to new."""
 
+    @property
+    def waits(self) -> bool:
+        patient = {Action.ACQUIRE, Action.SEND, Action.RECEIVE, Action.WAIT}
+        return self.action in patient and self != attempt(self.object)
+
 
 Task = Generator[Operation, Any, None]
 Body = Callable[[], Task]
@@ -166,6 +171,7 @@ class Machine:
             size=max(len(before), len(after)),
             before=before,
             after=after,
+            waits=pending.waits,
         )
 
     def process(self, name: str) -> Process:
@@ -188,7 +194,9 @@ class Machine:
                 on=(pending.object,)
                 if pending.action is Action.WAIT
                 else tuple(hold.process for hold in holders if hold.object == pending.object),
-                operation=Event(-1, name, pending.action, str(pending.action), pending.object),
+                operation=Event(
+                    -1, name, pending.action, str(pending.action), pending.object, waits=True
+                ),
             )
             for name, pending in waiting
         )
@@ -196,7 +204,7 @@ class Machine:
     def _possible(self, pending: Operation) -> bool:
         match pending.action:
             case Action.ACQUIRE:
-                return self.semaphores.get(pending.object, 1) > 0 or pending.value is not None
+                return self.semaphores.get(pending.object, 1) > 0 or not pending.waits
             case Action.SEND:
                 room = self.capacities.get(pending.object, 1)
                 return len(self.queues.get(pending.object, ())) < room
@@ -359,7 +367,7 @@ def _point(machine: Machine, events: list[Event]) -> Point:
     last = events[-1].process if events else ""
     enabled = [name for name, _ in machine.enabled()]
     pending = {
-        name: Pending(name, operation.action, operation.object)
+        name: Pending(name, operation.action, operation.object, waits=operation.waits)
         for name, operation in machine.next.items()
         if operation is not None
     }

@@ -1,0 +1,253 @@
+"""Dependence: which steps of different tasks would do something else in the other order.
+
+Everything systematic rests on it. Two runs that differ only in the order of independent steps are
+the same for the program (the same Mazurkiewicz trace), so one of them is enough; a dependence that
+is overlooked here is a bug that is "proved" absent. So what is not known is taken for dependent,
+and independence needs an argument:
+
+- steps on different objects, or on places of one that do not overlap, do not meet;
+- steps that only look may swap; so may a call that failed because of what it saw, for it did
+  nothing;
+- acquires and releases of one object are always dependent, also where a semaphore has room for
+  both: who comes when it has none depends on their order;
+- a start depends on its fork alone. Two forks are dependent: the child's name and PID come from
+  their order;
+- an exit meets who waits for it, or will not wait: its parent's wait and its parent's exit. It
+  meets every step of a parent that handles SIGCHLD, and else only what may change that. Exits of
+  two children do not meet. It also changes what it closes;
+- a signal may change what its receiver does next, whatever that is; and its arrival, unless it is
+  known that there is a handler, may end the process and close all that it has;
+- a sleep is no synchronisation and meets nothing;
+- a system call that the lab does not know meets everything;
+- threads of one process share memory that is not watched, so their steps always meet.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import signal
+from dataclasses import dataclass, field
+
+from lab.search.strategy import Pending
+from lab.trace import Action, Event
+
+_LOOKS = frozenset({Action.READ, Action.OPEN, Action.WAIT})
+_OPENED_BY_LOOKING = ("file:", "posix-shm:", "posix-sem:")
+"""What an open that succeeds leaves as it was; it makes a queue, and is half of a FIFO."""
+_EXACT_CALLS = frozenset({"load", "store", "update", "futex", "semop", "semtimedop"})
+"""Calls whose offset and size say what they reach. In a file it depends on the position."""
+_DID_NOTHING = frozenset(
+    {
+        -errno.EAGAIN,
+        -errno.EEXIST,
+        -errno.ENOENT,
+        -errno.EACCES,
+        -errno.ENXIO,
+        -errno.EINTR,
+        -errno.ECHILD,
+        -errno.ENOMSG,
+        -errno.ETIMEDOUT,
+    }
+)
+_UNSTOPPABLE = frozenset({signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT})
+"""They act on their receiver at once, and not when it moves next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A place that a step looks at or changes."""
+
+    thing: str
+    start: float = 0
+    end: float = math.inf
+    changes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """All that a step has to do with others."""
+
+    process: str
+    """Whose step it is; threads of a process count as one."""
+    touches: tuple[Touch, ...] = ()
+    disturbs: tuple[str, ...] = ()
+    """Processes that it may make do something else than they were about to."""
+    everything: bool = False
+    """It may touch anything."""
+    joins: str = ""
+    """The process that has ended, and whose last step it therefore comes after."""
+
+    def __add__(self, other: Footprint) -> Footprint:
+        """What two steps have to do with others that nobody can come between."""
+        return Footprint(
+            self.process,
+            self.touches + other.touches,
+            self.disturbs + other.disturbs,
+            self.everything or other.everything,
+            self.joins or other.joins,
+        )
+
+
+def dependent(one: Footprint, other: Footprint) -> bool:
+    """Whether two steps would do something else in the other order."""
+    if one.process == other.process:
+        return True
+    if one.everything:
+        return other.everything or bool(other.touches or other.disturbs)
+    if other.everything:
+        return bool(one.touches or one.disturbs)
+    if other.process in one.disturbs or one.process in other.disturbs:
+        return True
+    for mine in one.touches:
+        for its in other.touches:
+            if (
+                mine.thing == its.thing
+                and (mine.changes or its.changes)
+                and mine.start < its.end
+                and its.start < mine.end
+            ):
+                return True
+    return False
+
+
+@dataclass
+class Footprints:
+    """Reads the footprints of a run, step by step: some depend on what happened before."""
+
+    _children: dict[str, set[str]] = field(default_factory=dict)
+    _parents: dict[str, str] = field(default_factory=dict)
+    _handled: dict[str, frozenset[str]] = field(default_factory=dict)
+    """The signals for which a process has handlers."""
+    _births: int = 0
+
+    def follow(self, event: Event) -> Footprint:
+        """The footprint of the next step of the run."""
+        footprint = self.of(event)
+        process = process_of(event.process)
+        match event.action:
+            case Action.FORK:
+                self._births += 0 if event.object else 1
+                # Processes are named in order of birth.
+                self._born(process, event.object or f"P{self._births}")
+            case Action.EXEC:
+                self._handled.pop(process, None)
+            case Action.WRITE if event.object == process and event.call == "rt_sigaction":
+                name, _, what = event.after.decode(errors="replace").partition(" ")
+                handled = self._handled.get(process, frozenset())
+                self._handled[process] = handled | {name} if what == "handler" else handled - {name}
+            case _:
+                pass
+        return footprint
+
+    def of(self, step: Event | Pending) -> Footprint:
+        """The footprint of a step, were it the next."""
+        process = process_of(step.process)
+        also = tuple(Touch(thing) for thing in step.also)
+        match step.action:
+            case Action.SLEEP | Action.START:
+                return Footprint(process)
+            case Action.CALL:
+                return Footprint(process, everything=True)
+            case Action.FORK:
+                return Footprint(process, (Touch(_life(step.object) if step.object else "births"),))
+            case Action.EXEC:
+                return Footprint(process, also)
+            case Action.EXIT:
+                return self._exit(process, also)
+            case Action.WAIT:
+                one = step.object if step.object != process and " " not in step.object else ""
+                return Footprint(process, self._waited(process, step) + also, joins=one)
+            case Action.SIGNAL:
+                return self._sent(process, step)
+            case Action.DELIVER:
+                known = isinstance(step, Event) and step.call in self._handled.get(process, ())
+                return Footprint(process, everything=not known)
+            case _:
+                return Footprint(process, _touches(process, step) + also)
+
+    def _born(self, parent: str, child: str) -> None:
+        self._children.setdefault(parent, set()).add(child)
+        self._parents[child] = parent
+        self._handled[child] = self._handled.get(parent, frozenset())
+
+    def _exit(self, process: str, also: tuple[Touch, ...]) -> Footprint:
+        parent = self._parents.get(process, "")
+        orphans = sorted(self._children.get(process, ()))
+        touches = (Touch(_life(process)), *(Touch(_life(child)) for child in orphans), *also)
+        if "SIGCHLD" in self._handled.get(parent, ()):
+            return Footprint(process, touches, (parent,))
+        ignored = (Touch(_signals(parent), changes=False),) if parent else ()
+        return Footprint(process, touches + ignored)
+
+    def _waited(self, process: str, step: Event | Pending) -> tuple[Touch, ...]:
+        if step.object == process:  # for a signal
+            return (Touch(_signals(process)),)
+        names = step.object.split()
+        if names and all(name in self._parents for name in names):
+            return tuple(Touch(_life(name)) for name in names)
+        if len(names) > 1:  # for one of several descriptors
+            return tuple(Touch(name, changes=False) for name in {*names, step.object})
+        return _touches(process, step)
+
+    @staticmethod
+    def _sent(process: str, step: Event | Pending) -> Footprint:
+        number = step.after[0] if isinstance(step, Event) and step.after else None
+        if step.object == "processes" or number is None or number in _UNSTOPPABLE:
+            return Footprint(process, everything=True)
+        target = Touch(_life(step.object), changes=False)
+        if number == 0:  # it only asks
+            return Footprint(process, (target,))
+        return Footprint(process, (target, Touch(_signals(step.object))), (step.object,))
+
+
+def process_of(task: str) -> str:
+    """The process that a task belongs to: "P1.2" is a thread of "P1"."""
+    return task.partition(".")[0]
+
+
+def _touches(process: str, step: Event | Pending) -> tuple[Touch, ...]:
+    if not step.object:
+        # A new object without a name has a number: that comes from the order of making.
+        return (Touch("numbers"),) if step.action is Action.CREATE else ()
+    if step.object == process:  # handlers and masks of its own
+        return (Touch(_signals(process)),)
+    start, end = _extent(step)
+    touches = [Touch(step.object, start, end, _changes(step))]
+    kind, _, path = step.object.partition(":")
+    if kind == "unix" and path.startswith("/"):
+        touches.append(Touch(f"file:{path}", changes=touches[0].changes))
+    if path.startswith("/") and kind in {"file", "fifo", "unix"}:
+        # It is found by the directories above it, and they are not empty while it is there.
+        parts = path.split("/")
+        above = ("/".join(parts[:count]) for count in range(2, len(parts)))
+        touches.extend(Touch(f"file:{directory}", changes=False) for directory in above)
+    return tuple(touches)
+
+
+def _changes(step: Event | Pending) -> bool:
+    if isinstance(step, Event):
+        if step.result in _DID_NOTHING:
+            return False
+        if step.call == "futex" and step.action is Action.READ:
+            return True  # it queues up
+    if step.action is Action.OPEN:
+        return not step.object.startswith(_OPENED_BY_LOOKING)
+    return step.action not in _LOOKS
+
+
+def _extent(step: Event | Pending) -> tuple[float, float]:
+    exact = (
+        step.call in _EXACT_CALLS or step.call.startswith("sem_")
+        if isinstance(step, Event)
+        else not step.object.startswith("file:")
+    )
+    return (step.offset, step.offset + step.size) if exact and step.size else (0, math.inf)
+
+
+def _life(process: str) -> str:
+    return f"the life of {process}"
+
+
+def _signals(process: str) -> str:
+    return f"the signals of {process}"
