@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lab.kernel.ipc_tables import Entry, waiting_messages
 from lab.run.control.lines import line_of
+from lab.run.control.task import Effect, Task, Where
 from lab.run.control.task import Process as Controlled
-from lab.run.control.task import Task, Where
 from lab.run.control.world import World
 from lab.run.letterbox import Payload
 from lab.run.limits import Isolation, Limits
@@ -112,4 +112,7 @@ def _blocked_task(world: World, task: Task) -> Blocked | None:
         timed=operation.deadline is not None,
         on=operation.on(),
         where=line_of(task.space) if world.with_lines else "",
+        operation=operation.event(task, len(world.events), world.seconds, Effect())
+        if task.where is Where.READY and operation.is_choice
+        else None,
     )

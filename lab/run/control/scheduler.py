@@ -17,7 +17,7 @@ from lab.kernel.window import Space
 from lab.run.control.access import at_fault
 from lab.run.control.calls.futex import FutexSleep, words_changed_by_exit
 from lab.run.control.calls.processes import Exit
-from lab.run.control.calls.signals import arriving, deliverable
+from lab.run.control.calls.signals import arriving, deliverable, effective, name_of
 from lab.run.control.catalogue import MODELS
 from lab.run.control.lines import line_of
 from lab.run.control.machine import Machine, TaskGoneError, UnexpectedStopError, state
@@ -55,6 +55,8 @@ class Scheduler:
         self._choose = choose
         self._max_steps = max_steps
         self._last = ""
+        self._told = 0
+        """Up to which event the chooser knows the run."""
 
     def run(self) -> Ending:
         """Move tasks until all have ended, nobody can move, or the bound is reached."""
@@ -73,16 +75,23 @@ class Scheduler:
                 return Ending.STUCK if root_lives else Ending.COMPLETED
             if len(world.events) >= self._max_steps:
                 return Ending.ENDLESS
-            self.step(self._chosen(enabled))
+            self.step(self._chosen(enabled, alive))
 
-    def _chosen(self, enabled: list[Task]) -> Task:
+    def _chosen(self, enabled: list[Task], alive: list[Task]) -> Task:
         for task in enabled:
             operation = task.operation
             if operation is not None and not operation.is_choice:
                 return task
         default = self._default(enabled)
         pending = tuple(self._pending(task) for task in enabled)
-        point = Point(len(self.world.events), pending, default, self._last)
+        blocked = tuple(
+            self._pending(task)
+            for task in alive
+            if task not in enabled and task.where is Where.READY and _of(task).is_choice
+        )
+        happened = tuple(self.world.events[self._told :])
+        self._told = len(self.world.events)
+        point = Point(self._told, pending, default, self._last, blocked, happened)
         return enabled[self._choose(point)]
 
     def _default(self, enabled: list[Task]) -> int:
@@ -199,8 +208,7 @@ class Scheduler:
         task.inject = number
         mask = 1 << number - 1
         if deliverable_now(task) & mask:
-            name = signal.Signals(number).name if number <= _CLASSIC else f"signal {number}"
-            self.world.note(task, Action.DELIVER, name, task.process.name, None)
+            self.world.note(task, Action.DELIVER, name_of(number), task.process.name, None)
 
     def _forked(self, task: Task, tid: int) -> None:
         child = child_of(self.world, task, tid)
@@ -348,14 +356,9 @@ class Scheduler:
                     del world.timers[host]
 
 
-_CLASSIC = 31
-"""Signals above it are real-time ones, without a name of their own."""
-
-
 def deliverable_now(task: Task) -> int:
     """Signals with an effect on a task, whether or not they are pending still."""
-    signals = procfs.signals(task.tid)
-    return signals.caught | ~signals.ignored
+    return effective(procfs.signals(task.tid))
 
 
 def _of(task: Task) -> Operation:

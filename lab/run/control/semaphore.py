@@ -120,6 +120,7 @@ class SemaphoreCall(Operation):
             self.deadline = deadline_of(world, task.space, regs[1], clock=0)
         elif name == "sem_clockwait":
             self.deadline = deadline_of(world, task.space, regs[2], clock=regs[1] & 0xFFFFFFFF)
+        self.waits = name == "sem_wait"
 
     def ready(self) -> bool:
         """Only an acquisition of a semaphore at 0 waits."""

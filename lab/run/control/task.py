@@ -54,6 +54,8 @@ class Process:
     """A stopping signal that the parent may still wait for with WUNTRACED; -1: SIGCONT."""
     born: int = 0
     """How many threads were ever started in it."""
+    undo: dict[tuple[str, int], int] = field(default_factory=dict)
+    """What its end would add to semaphores (SEM_UNDO): the set, and the semaphore's number."""
 
     @property
     def helper(self) -> bool:
@@ -129,6 +131,10 @@ class Operation:
     """It waits for signals: one that is pending ends it, and is not delivered before it."""
     sleeps = False
     """It is a mere sleep: the default order lets everybody else go first."""
+    waits = False
+    """While it is not ready it waits, without end, and does not fail instead."""
+    also: tuple[str, ...] = ()
+    """Further objects that it changes."""
 
     def ready(self) -> bool:
         """Whether it would not block now."""
@@ -148,7 +154,9 @@ class Operation:
 
     def pending(self, task: Task) -> Pending:
         """As a strategy sees it."""
-        return Pending(task.name, self.action, self.object, self.offset, self.size)
+        return Pending(
+            task.name, self.action, self.object, self.offset, self.size, self.also, self.waits
+        )
 
     def event(self, task: Task, step: int, time: float, effect: Effect) -> Event:
         """As the trace keeps it."""
@@ -164,6 +172,8 @@ class Operation:
             effect.after,
             effect.result,
             time=time,
+            also=self.also,
+            waits=self.waits,
         )
 
 

@@ -298,6 +298,24 @@ class World:
             )
         )
 
+    def closed_by_end(self, task: Task, *, by_exec: bool = False) -> tuple[str, ...]:
+        """What others may notice to be closed or given back when a process ends, or executes."""
+        found = dict.fromkeys(
+            thing for (thing, _), change in task.process.undo.items() if change and not by_exec
+        )
+        for number in sorted(map(int, os.listdir(f"/proc/{task.tid}/fd"))):
+            target = self.target(task, number)
+            if target.startswith(_PLAIN) and not self.has_locks(target):
+                continue
+            if by_exec and not self.flags(task, number) & _CLOSES_ON_EXEC:
+                continue
+            what = self.opened(task, number)
+            if self.has_locks(target):
+                found[f"lock:{target}"] = None
+            elif what is not None and not stat.S_ISREG(what.mode) and what.identity:
+                found[what.identity] = None
+        return tuple(found)
+
     def duplicate(self, task: Task, descriptor: int) -> int | None:
         """A descriptor of the tracer's own for what a task's descriptor leads to."""
         host = task.process.host
@@ -338,4 +356,7 @@ def spaces_of(tasks: Iterable[Task]) -> list[tuple[Space, Task]]:
     return list(seen.values())
 
 
+_PLAIN = ("/dev/", "/memfd:", "/proc/", "anon_inode:")
+"""What is no stream, as links in /proc read: most of what a process has open."""
+_CLOSES_ON_EXEC = 0o2000000
 _AT_FDCWD = -100

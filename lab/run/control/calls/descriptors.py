@@ -41,6 +41,12 @@ class DescriptorCall(CallOperation):
     def bind(self, task: Task) -> DescriptorCall:
         """Tell it whose descriptor it is."""
         self.task = task
+        self.waits = (
+            self.blocks
+            and not self._must_enter()
+            and self.deadline is None
+            and not self._never_blocks()
+        )
         return self
 
     def ready(self) -> bool:

@@ -33,6 +33,32 @@ class PathCall(CallOperation):
         return Effect(result=result)
 
 
+class FileOpen(PathCall):
+    """Opening a file: whether that makes it or empties it is known when it is done."""
+
+    def __init__(
+        self, world: World, name: str, regs: Registers, thing: str, flags: int, path: str
+    ) -> None:
+        might = (
+            Action.CREATE
+            if flags & os.O_CREAT
+            else Action.WRITE
+            if flags & os.O_TRUNC
+            else Action.OPEN
+        )
+        super().__init__(world, name, regs, thing, might)
+        self.flags, self.file = flags, path
+
+    def perform(self, task: Task) -> Effect:
+        """Look, and make the call."""
+        found = self.world.status(task, self.file)
+        if found is None or (self.flags & os.O_CREAT and self.flags & os.O_EXCL):
+            return super().perform(task)
+        truncates = self.flags & os.O_TRUNC and found.st_size
+        self.action = Action.WRITE if truncates else Action.OPEN
+        return super().perform(task)
+
+
 class FifoOpen(CallOperation):
     """Opening a FIFO: a reader that is blocked in open is what lets the writer's open succeed.
 
@@ -80,6 +106,12 @@ class Lock(CallOperation):
         )
         if releases:
             self.action = Action.RELEASE
+        exclusive = (
+            bool(self.argument(1) & _LOCK_EX)
+            if name == "flock"
+            else task.space.word(regs[2], 2) == _F_WRLCK
+        )
+        self.mode = b"" if releases else b"exclusive" if exclusive else b"shared"
         self.waits = self.action is Action.ACQUIRE and (
             not self.argument(1) & _LOCK_NB if name == "flock" else self.argument(1) in _WAITING
         )
@@ -108,14 +140,15 @@ class Lock(CallOperation):
             task.operation = self
             return Effect(result=result, no_step=True)
         failed = self.action is Action.ACQUIRE and result < 0
-        return Effect(result=result, action=Action.READ if failed else None)
+        return Effect(after=self.mode, result=result, action=Action.READ if failed else None)
 
     def interrupt(self, task: Task) -> Effect:
         """With a signal pending the kernel breaks the wait itself."""
         return Effect(result=task.machine.run_to_end_of_call(task))
 
 
-_LOCK_NB, _LOCK_UN, _F_UNLCK = 4, 8, 2
+_LOCK_EX, _LOCK_NB, _LOCK_UN = 2, 4, 8
+_F_WRLCK, _F_UNLCK = 1, 2
 _WAITING = {7: 6, 38: 37}
 """F_SETLKW and F_OFD_SETLKW, and the same without waiting."""
 _EAGAIN, _EACCES = 11, 13
@@ -137,10 +170,7 @@ def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | N
     thing = world.file_identity(path)
     if not thing:
         return None
-    makes = flags & os.O_CREAT and (found is None or flags & os.O_EXCL)
-    truncates = flags & os.O_TRUNC and found is not None and found.st_size
-    action = Action.CREATE if makes else Action.WRITE if truncates else Action.OPEN
-    return PathCall(world, name, regs, thing, action)
+    return FileOpen(world, name, regs, thing, flags, path)
 
 
 def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
@@ -162,7 +192,13 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
         if name.startswith("mknod") and thing:
             mode = regs.arguments[path + 1]
             thing = f"fifo:{where}" if stat.S_ISFIFO(mode) else thing
-        return PathCall(world, name, regs, thing, action, where) if thing else None
+        if not thing:
+            return None
+        operation = PathCall(world, name, regs, thing, action, where)
+        if name.startswith("rename"):
+            old, place = (_AT_FDCWD, regs[0]) if name == "rename" else (_signed(regs[0]), regs[1])
+            operation.also = (world.file_identity(world.path(task, old, place)),)
+        return operation
 
     return model
 

@@ -107,6 +107,7 @@ class FutexSleep(FutexOperation):
             # The time-outs of locks inside a process (the interpreter's 5 ms) are no event of
             # the program: they fire only when nobody else can move.
             self.lazy = not self.is_choice
+        self.waits = self.deadline is None
 
     lazy = False
 

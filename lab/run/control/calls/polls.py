@@ -32,6 +32,7 @@ class Poll(CallOperation):
         limit = self._limit(task)
         if limit is not None:
             self.deadline = world.clock + limit
+        self.waits = limit is None
 
     def ready(self) -> bool:
         """A descriptor is ready, or the time is over."""

@@ -39,6 +39,10 @@ class Execute(CallOperation):
 
     action = Action.EXEC
 
+    def __init__(self, world: World, task: Task, name: str, regs: Registers) -> None:
+        super().__init__(name, regs)
+        self.also = world.closed_by_end(task, by_exec=True)
+
     def perform(self, _task: Task) -> Effect:
         """Let it go on; the stop after it comes as the task goes on."""
         return Effect()
@@ -49,11 +53,13 @@ class Exit(CallOperation):
 
     action = Action.EXIT
 
-    def __init__(self, name: str, regs: Registers, process: str) -> None:
+    def __init__(self, world: World, task: Task, name: str, regs: Registers) -> None:
         super().__init__(name, regs)
-        self.object = process
+        self.object = task.process.name
         self.whole = name == "exit_group"
         self.is_choice = self.whole
+        if self.is_choice:
+            self.also = world.closed_by_end(task)
 
     def perform(self, _task: Task) -> Effect:
         """Let it go on; the end comes as the task goes on."""
@@ -71,6 +77,7 @@ class WaitForChild(CallOperation):
         self.options = self.argument(2 if name == "wait4" else 3)
         self.object = " ".join(child.name for child in self._candidates())
         self.waits_for = f"the exit of {' or '.join(self.on()) or 'a child'}"
+        self.waits = not self.options & _WNOHANG
 
     def ready(self) -> bool:
         """A child can be waited for, or there is none, or the call does not wait."""
@@ -126,12 +133,12 @@ def _fork(world: World, _task: Task, name: str, regs: Registers) -> Operation:
     return Fork(world, name, regs, 0 if name == "fork" else _CLONE_VM)
 
 
-def _execute(_world: World, _task: Task, name: str, regs: Registers) -> Operation:
-    return Execute(name, regs)
+def _execute(world: World, task: Task, name: str, regs: Registers) -> Operation:
+    return Execute(world, task, name, regs)
 
 
-def _exit(_world: World, task: Task, name: str, regs: Registers) -> Operation:
-    return Exit(name, regs, task.process.name)
+def _exit(world: World, task: Task, name: str, regs: Registers) -> Operation:
+    return Exit(world, task, name, regs)
 
 
 def _wait(world: World, task: Task, name: str, regs: Registers) -> Operation:

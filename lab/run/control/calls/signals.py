@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 
 from lab.kernel import procfs, ptrace
 from lab.kernel.arch import Registers
@@ -69,6 +70,7 @@ class Paused(CallOperation):
         super().__init__(entered.call, entered.regs)
         self.world, self.task, self.mask = world, task, entered.mask
         self.object = task.process.name
+        self.waits = True
 
     def ready(self) -> bool:
         """A signal is pending that the wait lets through and that has an effect."""
@@ -93,6 +95,7 @@ class WaitForSignal(CallOperation):
         self.wanted = task.space.word(regs[0])
         if regs[2]:
             self.deadline = world.clock + timespec(task.space, regs[2])
+        self.waits = self.deadline is None
 
     def ready(self) -> bool:
         """One of the signals is pending, or the time is over."""
@@ -117,9 +120,15 @@ def deliverable(task: Task, mask: int | None = None) -> int:
     """The signals that would reach a task now and have an effect there, as a mask."""
     signals = procfs.signals(task.tid)
     blocked = signals.blocked if mask is None else mask
-    # An ignored signal is queued all the same for a traced task, but breaks no wait: only those
-    # with a handler, and those whose default ends or stops the process.
-    return signals.pending & ~blocked & (signals.caught | (_FATAL & ~signals.ignored))
+    return signals.pending & ~blocked & effective(signals)
+
+
+def effective(signals: procfs.Signals) -> int:
+    """The signals that do something to a task: they have a handler, or end or stop it by default.
+
+    Any other is queued all the same for a traced task, but changes nothing.
+    """
+    return signals.caught | (_FATAL & ~signals.ignored)
 
 
 _HARMLESS = (17, 18, 23, 28)
@@ -151,12 +160,28 @@ class Disposition(CallOperation):
     def __init__(self, task: Task, name: str, regs: Registers) -> None:
         super().__init__(name, regs)
         self.object = task.process.name
+        self.what = b""
+        if name == "rt_sigaction":
+            handler = task.space.word(regs[1])
+            number = regs[0] & 0xFFFFFFFF
+            self.what = f"{name_of(number)} {_DEFAULTS.get(handler, 'handler')}".encode()
 
     def perform(self, task: Task) -> Effect:
         """Make the call; what it lets through arrives before the next operation."""
         result = task.machine.run_to_end_of_call(task)
         task.check_signals = True
-        return Effect(result=result)
+        return Effect(after=self.what, result=result)
+
+
+_DEFAULTS = {0: "default", 1: "ignored"}
+"""SIG_DFL and SIG_IGN; any other is a function."""
+_CLASSIC = 31
+"""Signals above it are real-time ones, without a name of their own."""
+
+
+def name_of(number: int) -> str:
+    """As programs call it: "SIGCHLD"."""
+    return signal.Signals(number).name if 0 < number <= _CLASSIC else f"signal {number}"
 
 
 def _disposition(_world: World, task: Task, name: str, regs: Registers) -> Operation | None:

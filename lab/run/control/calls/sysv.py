@@ -18,7 +18,7 @@ from lab.trace import Action
 
 _OPERATION = struct.Struct("=Hhh")
 """struct sembuf: the semaphore's number, what to add, flags."""
-_NOWAIT = 0o4000
+_NOWAIT, _UNDO = 0o4000, 0x1000
 _SHOWN = 64
 
 
@@ -44,6 +44,8 @@ class SemaphoreOperation(CallOperation):
         self.waits_for = "another process to release it"
         if name == "semtimedop" and regs[3]:
             self.deadline = world.clock + timespec(task.space, regs[3])
+        patient = not any(flags & _NOWAIT for _, _, flags in self.operations)
+        self.waits = patient and self.action is Action.ACQUIRE and self.deadline is None
 
     def ready(self) -> bool:
         """Whether all its operations can be done on the present values."""
@@ -73,7 +75,16 @@ class SemaphoreOperation(CallOperation):
         with opened_for(task, self.regs):
             result = task.machine.run_to_end_of_call(task)
         action = None if result >= 0 else Action.READ
+        if result >= 0:
+            self._remember_undo(task)
         return Effect(before, self._value() if result >= 0 else b"", result, action)
+
+    def _remember_undo(self, task: Task) -> None:
+        undo = task.process.undo
+        for number, change, flags in self.operations:
+            if flags & _UNDO:
+                key = (self.object, number)
+                undo[key] = undo.get(key, 0) - change
 
     def _late(self) -> bool:
         return self.deadline is not None and self.world.clock >= self.deadline
@@ -95,11 +106,11 @@ class QueueOperation(CallOperation):
         self.action = Action.SEND if sends else Action.RECEIVE
         self.waits_for = "room in the queue" if sends else "a message"
         self.refused_at = -1
+        self.waits = not self.argument(3 if sends else 4) & _NOWAIT
 
     def ready(self) -> bool:
         """Whether there is room, or a message of the wanted type."""
-        flags = self.argument(3 if self.action is Action.SEND else 4)
-        if flags & _NOWAIT:
+        if not self.waits:
             return True
         state = sysv.queue_state(self.queue)
         if state is None:
