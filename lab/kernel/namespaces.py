@@ -139,12 +139,12 @@ def _private_tmp() -> tuple[PrivateTmp, ...]:
         except OSError:
             continue  # e.g. no overlay on this file system: the caller reports fewer layers
     # The program's own directory stays writable for real: results belong to its user, even when
-    # the project happens to live under /tmp.
-    for layer in covered:
-        if here.is_relative_to(layer.path) and str(here) != layer.path:
-            original = os.open(".", os.O_PATH | os.O_DIRECTORY)
-            mount(f"/proc/self/fd/{original}", str(here), "", MS_BIND | MS_REC)
-            os.close(original)
+    # the project happens to live under /tmp. Not when it is itself a temporary directory.
+    paths = [layer.path for layer in covered]
+    if str(here) not in paths and any(here.is_relative_to(path) for path in paths):
+        original = os.open(".", os.O_PATH | os.O_DIRECTORY)
+        mount(f"/proc/self/fd/{original}", str(here), "", MS_BIND | MS_REC)
+        os.close(original)
     os.chdir(here)
     return tuple(covered)
 

@@ -11,6 +11,10 @@ Thing = tuple[ObjectType | int, int]
 """A file by device and inode, or a System V object by type and id."""
 
 
+ANY_QUEUE: Thing = (ObjectType.POSIX_MQ, 0)
+"""Stands for the POSIX queues of a machine that does not list them."""
+
+
 @dataclass(frozen=True)
 class Outside:
     """What processes outside the run may have in common with it: all that was there before."""

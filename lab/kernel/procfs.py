@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,13 +147,9 @@ def descriptor(pid: int, number: int) -> Descriptor | None:
 _FLAGS = re.compile(r"^flags:\s*(\d+)", re.MULTILINE)
 
 
-def pipes(pid: int) -> frozenset[tuple[int, int]]:
-    """Device and inode of every pipe and FIFO that a process has open."""
-    return frozenset(
-        (descriptor.device, descriptor.inode)
-        for descriptor in descriptors(pid)
-        if stat.S_ISFIFO(descriptor.mode)
-    )
+def opened(pid: int) -> frozenset[tuple[int, int]]:
+    """Device and inode of everything that a process has open."""
+    return frozenset((descriptor.device, descriptor.inode) for descriptor in descriptors(pid))
 
 
 def bound_sockets(pid: int) -> dict[int, str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lab.kernel import procfs
 from lab.kernel.arch import NAMES, SUPPORTED
-from lab.kernel.outside import Outside
+from lab.kernel.outside import ANY_QUEUE, Outside
 from lab.trace import ObjectType
 
 _NAMES = NAMES if SUPPORTED else {}
@@ -121,7 +121,7 @@ def _through_pipe(name: str, sleeper: Sleeper, event: str, *, writing: bool) -> 
         path = f"/proc/{sleeper.pid}/fd/{end.number}"
         outside = outside or sleeper.outside.shares_file(path)
     if outside or not stat.S_ISFIFO(end.mode):  # a terminal, a socket, a disk
-        return Wait(name, end.target, event, timed=True)
+        return Wait(name, end.target, "data" if writing else "room", timed=True)
     return Wait(name, end.target, event, on=_holders(sleeper, end, writing=writing))
 
 
@@ -201,8 +201,8 @@ def _posix_queue(event: str) -> Callable[[str, Sleeper], Wait]:
         queue = sleeper.descriptor()
         if queue is None:
             return Wait(name, "", event, timed=True)
-        known = sleeper.outside.shares((queue.device, queue.inode))
-        timed = bool(sleeper.call.arguments[4]) or known
+        outside = any(map(sleeper.outside.shares, ((queue.device, queue.inode), ANY_QUEUE)))
+        timed = bool(sleeper.call.arguments[4]) or outside
         return Wait(name, queue.target, event, timed)
 
     return explain
@@ -210,15 +210,12 @@ def _posix_queue(event: str) -> Callable[[str, Sleeper], Wait]:
 
 def _lock(name: str, sleeper: Sleeper) -> Wait:
     file = sleeper.descriptor()
-    holders = _lock_holders(sleeper, file) if file else ()
-    blocking = name == "flock" or sleeper.argument(1) in _BLOCKING_LOCKS
-    return Wait(
-        name,
-        file.target if file else "",
-        "the lock's holder to release it",
-        timed=not (blocking and holders),  # held by a process that is not of the run
-        on=holders,
-    )
+    if file is None or (name == "fcntl" and sleeper.argument(1) not in _BLOCKING_LOCKS):
+        return Wait(name, file.target if file else "", "", timed=True)
+    holders = _lock_holders(sleeper, file)
+    # Without one of the run's a stranger holds it; and what was open before, the lab has open too.
+    outside = not holders or sleeper.outside.shares((file.device, file.inode))
+    return Wait(name, file.target, "the lock's holder to release it", timed=outside, on=holders)
 
 
 _BLOCKING_LOCKS = (7, 38)  # F_SETLKW, F_OFD_SETLKW

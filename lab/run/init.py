@@ -78,7 +78,7 @@ class Init:
         self._watch = Watch(
             self._tree.pids,
             orphan_after=self._limits.orphan_after,
-            outside=Outside(stock.outside | procfs.pipes(os.getpid()), file_clock()),
+            outside=Outside(stock.outside | procfs.opened(os.getpid()), file_clock()),
         )
         self._counted = 0.0
         root = self._watch.meet(self._start())
@@ -198,7 +198,9 @@ class Init:
             self._watch.look()
             alive = self._watch.alive
             program = [seen for seen in alive if not seen.helper]
-            if not alive or (program and not any(seen.lately_orphaned for seen in program)):
+            undecided = any(seen.lately_orphaned for seen in program)
+            # Also the root may take its time: it is no zombie before its memory is given back.
+            if self._watch.root.reaped is not None and not undecided and (program or not alive):
                 return
             self._rest(INTERVAL)
 

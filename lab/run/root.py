@@ -51,12 +51,10 @@ class Function:
             if isinstance(error, KeyboardInterrupt):
                 status = -signal.SIGINT
             _complain(payload.traceback)
-        _run_exit_functions()
+        _finish()
         # A child that the body forked and that returned from it comes by here as well. It is
         # no root: it ends as a program that reaches its last line.
         if os.getpid() == root:
-            # The program has ended, also for its signal handlers.
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             letterbox.post(payload)
         if status < 0:  # a parent is to see that it was a signal
             signal.signal(-status, signal.SIG_DFL)
@@ -186,20 +184,32 @@ def _fresh_multiprocessing() -> None:
         process._children = set()  # type: ignore[attr-defined]  # the host's, not the program's
 
 
-def _run_exit_functions() -> None:
+def _finish() -> None:
     """What an interpreter does at its end, however that came: join threads, run exit functions.
 
     multiprocessing joins its children there, so a body that starts processes and returns behaves
-    as the same lines at the end of a script would.
+    as the same lines at the end of a script would. The last step ends the program for its signal
+    handlers too: one that raises later would seem to be the lab's failure.
     """
-    try:
-        threading._shutdown()  # type: ignore[attr-defined]  # the interpreter's own first step
-        atexit._run_exitfuncs()
-    except BaseException:  # noqa: BLE001  # an interpreter ignores it too, and says so
-        _complain(traceback.format_exc())
+    steps = iter((threading._shutdown, atexit._run_exitfuncs, _flush, _block_signals))  # type: ignore[attr-defined]
+    while True:
+        try:
+            for step in steps:
+                step()
+        except BaseException:  # noqa: BLE001  # an interpreter says so, and goes on
+            _complain(traceback.format_exc())
+        else:
+            return
+
+
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # the program may have closed it
             stream.flush()
+
+
+def _block_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
 def _result(returned: object) -> Tally | Messages | None:

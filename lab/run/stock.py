@@ -18,7 +18,7 @@ from pathlib import Path
 from lab.kernel import ipc_tables, queue_limit
 from lab.kernel.ipc_tables import Entry, Key
 from lab.kernel.namespaces import World
-from lab.kernel.outside import Thing
+from lab.kernel.outside import ANY_QUEUE, Thing
 from lab.run.watch import Watch
 from lab.trace import ObjectType, SharedObject
 
@@ -85,7 +85,8 @@ class HostStock:
         before = list(self._everything())
         self._before = {entry.key for entry in before}
         self._seen: dict[Key, Entry] = {}
-        self.outside: frozenset[Thing] = frozenset(map(_thing, before))
+        unlisted = {ANY_QUEUE} if self._queues is None else set()
+        self.outside: frozenset[Thing] = frozenset(map(_thing, before)) | unlisted
         """What was there before the run."""
 
     def look(self) -> None:

@@ -227,21 +227,26 @@ class Watch:
         try:
             with seen.handle.oneshot():
                 status, parent = seen.handle.status(), seen.handle.ppid()
-                zombie = status == psutil.STATUS_ZOMBIE
-                # The first thread of a program may end before the others: it is shown as a
-                # zombie, and the process lives.
-                ended = zombie and seen.handle.num_threads() <= 1
         except psutil.Error:
             return  # gone since the list was made: the next look notices
+        ending = process_stat.is_ending(seen.pid)
         seen.stopped = status == psutil.STATUS_STOPPED
-        image = "" if zombie else process_stat.image(seen.pid)
+        image = process_stat.image(seen.pid)
         if image not in ("", seen.image):
             seen.image, seen.command = image, process_stat.command(seen.pid) or seen.command
         if parent == os.getpid() and seen is not self.root:
-            self._outlived_its_parent(seen, now, alive=not ended)
-        if ended:
-            seen.ended = now if seen.ended is None else seen.ended
-            seen.status = process_stat.exit_status(seen.pid)
+            self._outlived_its_parent(seen, now, alive=not ending)
+        if ending:
+            self._has_ended(seen, now)
+
+    def _has_ended(self, seen: Seen, now: float) -> None:
+        seen.status = process_stat.exit_status(seen.pid)
+        if seen.ended is not None:
+            return
+        seen.ended = now
+        # A parent that is on its way out can wait no more. Who was first is not known, so neither.
+        if seen.parent is not None and process_stat.is_ending(seen.parent.pid):
+            self._parent_is_dead(seen, now)
 
     def _outlived_its_parent(self, seen: Seen, now: float, *, alive: bool) -> None:
         self._parent_is_dead(seen, now)

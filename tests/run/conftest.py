@@ -1,0 +1,89 @@
+"""Every way to run a program: in both isolations, and by an ordinary user too."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lab.kernel import libc
+from lab.run.limits import Isolation, Limits
+from lab.run.observe import observe_body
+from lab.run.worlds import choose
+from lab.trace import Trace
+from tests.run.forked import in_child
+
+NOBODY = "nobody"
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """Runs bodies as one user in one isolation, and sees to it that nothing stays."""
+
+    isolation: Isolation
+    user: str
+    """"" is whoever runs the tests."""
+    tmp: Path
+
+    @property
+    def private(self) -> bool:
+        """The run has namespaces of its own."""
+        return self.isolation is Isolation.NAMESPACES
+
+    def __call__(self, body: Callable[[], Any], **limits: Any) -> Trace:
+        """Observe a body, and fail if a process or a temporary file is left."""
+
+        def observed() -> Trace:
+            return _observed(body, self.isolation, Limits(**limits))
+
+        trace = in_child(observed, user=self.user) if self.user else observed()
+        assert os.listdir(self.tmp) == []
+        return trace
+
+
+def _observed(body: Callable[[], Any], isolation: Isolation, limits: Limits) -> Trace:
+    # Whatever the sandbox lets go falls to this process then, and is found.
+    libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
+    before = psutil.Process().children(recursive=True)
+    try:
+        trace = observe_body("program", body, limits=limits, isolation=isolation)
+    finally:
+        libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 0)
+    assert psutil.Process().children(recursive=True) == before
+    return trace
+
+
+@pytest.fixture
+def own_tmp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A TMPDIR that any user may use, and that nobody else does."""
+    with tempfile.TemporaryDirectory(prefix="lab-test.", dir="/tmp") as path:
+        os.chmod(path, 0o1777)  # noqa: S103  # as /tmp has it
+        monkeypatch.setenv("TMPDIR", path)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield Path(path)
+
+
+@pytest.fixture(params=["namespaces", "snapshots", "namespaces-nobody", "snapshots-nobody"])
+def sandbox(request: pytest.FixtureRequest, own_tmp: Path) -> Sandbox:
+    """A sandbox of each kind."""
+    isolation, _, user = request.param.partition("-")
+    if user and os.geteuid() != 0:
+        pytest.skip("the tests already run as an ordinary user; only root can become another")
+    made = Sandbox(Isolation(isolation), user, own_tmp)
+    if made.private:
+        _demand_namespaces(user)
+    return made
+
+
+def _demand_namespaces(user: str) -> None:
+    def refusal() -> str:
+        return choose(Isolation.AUTO).refusal
+
+    if refused := in_child(refusal, user=user) if user else refusal():
+        pytest.skip(f"no namespaces here for {user or 'this user'}: {refused}")

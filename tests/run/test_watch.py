@@ -1,0 +1,410 @@
+"""Who was born, who died, who was reaped by whom: of real processes, in every kind of sandbox."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import resource_tracker, shared_memory
+from multiprocessing.context import ForkContext, SpawnContext
+from pathlib import Path
+
+import pytest
+
+from lab.detect import findings
+from lab.finding import Kind
+from lab.run.watch import Watch
+from lab.trace import Process, Trace
+from tests.run.conftest import Sandbox
+from tests.run.forked import in_child
+
+
+def kinds(trace: Trace) -> set[Kind]:
+    return {finding.kind for finding in findings(trace)}
+
+
+def only_child(trace: Trace) -> Process:
+    (child,) = trace.processes[1:]
+    return child
+
+
+@pytest.fixture
+def interpreter(sandbox: Sandbox) -> None:
+    """What executes Python anew needs one that the sandbox's user may execute."""
+    if not in_child(
+        lambda: os.access(os.path.realpath(sys.executable), os.X_OK), user=sandbox.user
+    ):
+        pytest.skip(f"{sandbox.user} may not execute {os.path.realpath(sys.executable)}")
+
+
+def spend(seconds: float) -> None:
+    """Pass time that a process needs, or that makes it be seen. No test depends on how much."""
+    time.sleep(seconds)
+
+
+def forked(body: Callable[[], None]) -> int:
+    child = os.fork()
+    if child == 0:
+        body()
+        os._exit(0)
+    return child
+
+
+def test_a_child_not_waited_for_at_the_end_is_a_zombie_however_short_its_life(
+    sandbox: Sandbox,
+) -> None:
+    def body() -> None:
+        ended = os.pidfd_open(forked(lambda: os._exit(7)))
+        os.waitid(os.P_PIDFD, ended, os.WEXITED | os.WNOWAIT)
+
+    trace = sandbox(body)
+
+    assert kinds(trace) == {Kind.ZOMBIE}
+    child = only_child(trace)
+    assert (child.status, child.reaped, child.parent) == (7, None, "P0")
+    assert child.ended is not None
+
+
+def test_a_child_that_was_waited_for_is_none(sandbox: Sandbox) -> None:
+    def body() -> None:
+        os.waitpid(forked(lambda: spend(0.03)), 0)
+
+    trace = sandbox(body)
+
+    assert findings(trace) == ()
+    assert only_child(trace).reaped is not None
+
+
+def test_whoever_ends_before_his_elder_is_none_when_they_are_waited_for_in_order(
+    sandbox: Sandbox,
+) -> None:
+    def body() -> None:
+        children = [forked(lambda: spend(0.08)), forked(lambda: spend(0.02))]
+        for child in children:
+            os.waitpid(child, 0)
+
+    trace = sandbox(body)
+
+    assert findings(trace) == ()
+    elder, younger = trace.processes[1:]
+    assert younger.ended is not None
+    assert elder.ended is not None
+    assert younger.reaped is not None
+    assert younger.ended < elder.ended <= younger.reaped
+
+
+def test_a_zombie_that_lasted_too_long_is_one_although_it_was_reaped(sandbox: Sandbox) -> None:
+    def body() -> None:
+        child = forked(lambda: None)
+        spend(0.2)
+        os.waitpid(child, 0)
+
+    assert kinds(sandbox(body, zombie_after=0.1)) == {Kind.ZOMBIE}
+
+
+def test_a_parent_that_ignores_sigchld_has_no_zombies(sandbox: Sandbox) -> None:
+    def body() -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        forked(lambda: spend(0.03))
+        spend(0.1)
+
+    trace = sandbox(body)
+
+    assert findings(trace) == ()
+    assert only_child(trace).reaped is not None
+
+
+def test_a_sigchld_handler_that_reaps_leaves_no_zombie(sandbox: Sandbox) -> None:
+    def body() -> None:
+        gone = threading.Event()
+
+        def reap(*_: object) -> None:
+            os.waitpid(-1, os.WNOHANG)
+            gone.set()
+
+        signal.signal(signal.SIGCHLD, reap)
+        forked(lambda: spend(0.02))
+        while not gone.is_set():
+            spend(0.01)
+
+    assert findings(sandbox(body)) == ()
+
+
+def test_a_grandchild_whose_parent_died_without_waiting_is_a_zombie(sandbox: Sandbox) -> None:
+    def middle() -> None:
+        forked(lambda: os._exit(3))
+        spend(0.1)
+
+    def body() -> None:
+        os.waitpid(forked(middle), 0)
+
+    trace = sandbox(body)
+
+    (finding,) = findings(trace)
+    assert (finding.kind, finding.object) == (Kind.ZOMBIE, "child of P1")
+    assert trace.process("P2").status == 3
+
+
+@pytest.mark.parametrize("rounds", [40])
+def test_a_child_that_ends_right_after_its_parent_is_no_zombie(
+    sandbox: Sandbox, rounds: int
+) -> None:
+    """It is reaped by init, at once. Its parent could not have waited for it."""
+
+    def middle() -> None:
+        gone, parent_ends = os.pipe()
+        if os.fork() == 0:
+            os.close(parent_ends)
+            os.read(gone, 1)  # ends when the parent does
+            os._exit(0)
+
+    def body() -> None:
+        for _ in range(rounds):
+            os.waitpid(forked(middle), 0)
+
+    assert kinds(sandbox(body)) <= {Kind.ORPHAN}
+
+
+def test_whoever_outlives_his_parent_is_an_orphan(sandbox: Sandbox) -> None:
+    def body() -> None:
+        os.waitpid(forked(lambda: _leave(lambda: spend(60))), 0)
+
+    trace = sandbox(body)
+
+    (finding,) = findings(trace)
+    assert finding.kind is Kind.ORPHAN
+    assert trace.processes[-1].orphaned is not None
+    assert trace.processes[-1].ended is None
+
+
+def _leave(body: Callable[[], None]) -> None:
+    forked(body)
+    spend(0.03)  # to be seen
+
+
+def test_a_child_that_lives_on_for_a_moment_only_is_no_orphan(sandbox: Sandbox) -> None:
+    def body() -> None:
+        forked(lambda: spend(0.05))
+
+    trace = sandbox(body, orphan_after=20.0)
+
+    assert findings(trace) == ()
+    assert only_child(trace).orphaned is None
+
+
+def test_a_daemon_by_double_fork_is_an_orphan_of_its_middle(sandbox: Sandbox) -> None:
+    def middle() -> None:
+        os.setsid()
+        _leave(lambda: spend(60))
+
+    def body() -> None:
+        os.waitpid(forked(middle), 0)
+
+    trace = sandbox(body)
+
+    (finding,) = findings(trace)
+    assert (finding.kind, finding.processes) == (Kind.ORPHAN, ("P1", "P2"))
+
+
+def test_the_children_of_an_orphan_do_not_hold_the_end_up(sandbox: Sandbox) -> None:
+    def orphan() -> None:
+        forked(lambda: spend(60))
+        spend(60)
+
+    began = time.monotonic()
+    trace = sandbox(lambda: _leave(orphan))
+
+    assert kinds(trace) == {Kind.ORPHAN}
+    assert trace.seconds < 1.5
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.usefixtures("interpreter")
+def test_multiprocessings_resource_tracker_is_neither(sandbox: Sandbox) -> None:
+    def body() -> None:
+        resource_tracker.ensure_running()
+        spend(0.05)
+
+    trace = sandbox(body)
+
+    assert findings(trace) == ()
+    assert only_child(trace).helper
+
+
+@pytest.mark.usefixtures("interpreter")
+def test_what_the_resource_tracker_removes_is_no_leak(sandbox: Sandbox) -> None:
+    def body() -> None:
+        # Of no variable: a finalizer that closes it is not to hide the point.
+        memory = shared_memory.SharedMemory(create=True, size=64)
+        sys.modules["kept"] = memory  # type: ignore[assignment]
+
+    trace = sandbox(body)
+
+    assert findings(trace) == ()
+    assert "leaked shared_memory" in trace.output
+
+
+@pytest.mark.usefixtures("interpreter")
+def test_a_forkserver_is_a_helper_and_its_workers_are_not(sandbox: Sandbox) -> None:
+    def body() -> None:
+        context = multiprocessing.get_context("forkserver")
+        worker = context.Process(target=time.sleep, args=(0.1,))
+        worker.start()
+        worker.join()
+
+    trace = sandbox(body, seconds=60.0)
+
+    assert findings(trace) == ()
+    server = next(p for p in trace.processes if "forkserver" in p.command)
+    workers = [p for p in trace.processes if p.parent == server.name]
+    assert server.helper
+    assert [worker.helper for worker in workers] == [False]
+
+
+@pytest.mark.usefixtures("interpreter")
+@pytest.mark.parametrize(
+    "context",
+    [multiprocessing.get_context("fork"), multiprocessing.get_context("spawn")],
+    ids=["fork", "spawn"],
+)
+def test_multiprocessing_is_clean(sandbox: Sandbox, context: ForkContext | SpawnContext) -> None:
+    def body() -> None:
+        lock = context.Lock()
+        workers = [context.Process(target=_hold, args=(lock,)) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        # Joined by the exit functions, as at the end of a script.
+
+    trace = sandbox(body, seconds=60.0)
+
+    assert findings(trace) == ()
+    assert trace.root.status == 0
+
+
+def _hold(lock: threading.Lock) -> None:
+    with lock:
+        time.sleep(0.01)
+
+
+def test_a_process_whose_first_thread_has_ended_lives(sandbox: Sandbox) -> None:
+    def body() -> None:
+        def last() -> None:
+            spend(0.15)
+            os._exit(5)
+
+        child = os.fork()
+        if child == 0:
+            threading.Thread(target=last).start()
+            ctypes.CDLL(None).syscall(60, 0)  # exit: of this thread alone
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
+
+    trace = sandbox(body)
+
+    assert findings(trace) == ()
+    child = only_child(trace)
+    assert child.ended is not None
+    assert child.ended - child.started > 0.1
+
+
+def test_commands_are_told_as_they_were_executed(sandbox: Sandbox) -> None:
+    def body() -> None:
+        subprocess.run(["sleep", "0.1"], check=True)
+
+    assert only_child(sandbox(body)).command == "sleep 0.1"
+
+
+def test_a_command_that_is_no_utf8_can_be_printed(sandbox: Sandbox) -> None:
+    def body() -> None:
+        subprocess.run([b"sleep", b"0.1", b"0.0\xff"], check=False, stderr=subprocess.DEVNULL)
+        subprocess.run([b"sh", b"-c", b"sleep 0.1; : \xff"], check=True)
+
+    commands = [process.command for process in sandbox(body).processes]
+
+    assert any("\\xff" in command for command in commands)
+    "".join(commands).encode()
+
+
+def test_a_child_never_seen_counts_as_started(sandbox: Sandbox) -> None:
+    def body() -> None:
+        for _ in range(20):
+            os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
+
+    assert sandbox(body).processes_started > 1
+
+
+def test_threads_are_no_processes(sandbox: Sandbox) -> None:
+    def body() -> None:
+        threads = [threading.Thread(target=spend, args=(0.01,)) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+
+    assert sandbox(body).processes_started == 1
+
+
+def test_a_pid_that_is_given_out_again_is_another_process(sandbox: Sandbox) -> None:
+    if not sandbox.private or sandbox.user:
+        pytest.skip("only root in a PID namespace of its own can choose the next PID")
+
+    def body() -> None:
+        first = forked(lambda: spend(0.03))
+        os.waitpid(first, 0)
+        # Not within the same hundredth of a second: the kernel dates a start no finer.
+        spend(0.02)
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(first - 1))
+        second = forked(lambda: spend(0.03) or os._exit(4))  # type: ignore[func-returns-value]
+        os.waitid(os.P_PID, second, os.WEXITED | os.WNOWAIT)
+        assert second == first
+
+    trace = sandbox(body)
+
+    first, second = trace.processes[1:]
+    assert first.pid == second.pid
+    assert first.reaped is not None
+    assert (second.reaped, second.status) == (None, 4)
+    assert [finding.processes for finding in findings(trace)] == [("P0", "P2")]
+
+
+def test_a_list_of_processes_that_lacks_one_ends_none() -> None:
+    """A walk through /proc may miss a process whose parent ends meanwhile."""
+
+    def watched() -> tuple[list[str], list[str]]:
+        child = forked(lambda: spend(60))
+        listed = [child]
+        watch = Watch(lambda: listed, orphan_after=1.0)
+        watch.look()
+        listed.clear()
+        watch.look()
+        before = [seen.name for seen in watch.alive]
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        watch.look()
+        return before, [seen.name for seen in watch.alive]
+
+    assert in_child(watched) == (["P0"], [])
+
+
+def test_all_that_one_look_finds_bears_one_time() -> None:
+    """Else the order of a list would decide who was a zombie before whose end."""
+
+    def watched() -> tuple[bool, bool]:
+        children = [forked(lambda: spend(60)) for _ in range(3)]
+        watch = Watch(lambda: children, orphan_after=1.0)
+        watch.look()
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        os.waitpid(children[0], 0)
+        watch.look()
+        ends = {process.ended for process in watch.processes()}
+        starts = {process.started for process in watch.processes()}
+        for child in children[1:]:
+            os.waitpid(child, 0)
+        return len(ends) == 1, len(starts) == 1
+
+    assert in_child(watched) == (True, True)
