@@ -213,6 +213,28 @@ def inner_pid(thread: int) -> int:
     return int(found[1].split()[-1]) if found else thread
 
 
+def inner_group(pid: int) -> int:
+    """The process group of a process, as that process knows it; 0 if it is gone."""
+    found = re.search(r"^NSpgid:\s*(.*)$", text(pid, "status") or "", re.MULTILINE)
+    return int(found[1].split()[-1]) if found else 0
+
+
+def parent_of(pid: int) -> int:
+    """The PID of a process's parent; 0 if it is gone."""
+    found = re.search(r"^PPid:\s*(\d+)", text(pid, "status") or "", re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def process_behind(pid: int, descriptor: int) -> int:
+    """The PID, as its user knows it, behind a pidfd of a process; 0 if it is none.
+
+    Asked through the user's own /proc view of the descriptor: a pidfd shows the PID in the PID
+    namespace of whoever reads, so the innermost one is taken.
+    """
+    found = re.search(r"^NSpid:\s*(.*)$", text(pid, f"fdinfo/{descriptor}") or "", re.MULTILINE)
+    return int(found[1].split()[-1]) if found else 0
+
+
 def has_timers(pid: int) -> bool:
     """Whether a process has timers of timer_create (where the kernel tells: CHECKPOINT_RESTORE)."""
     return bool(text(pid, "timers"))

@@ -12,7 +12,7 @@ import signal
 from lab.kernel import libc, ptrace
 from lab.kernel.arch import Registers, injection
 from lab.kernel.ptrace import Stop, StopKind
-from lab.run.control.task import Task
+from lab.run.control.task import Task, Where
 
 TRAP = b"\xcc"
 """int3, the instruction of a breakpoint."""
@@ -38,18 +38,72 @@ class Machine:
 
     def __init__(self) -> None:
         self.stops = 0
-        self.early: dict[int, int] = {}
-        """Wait statuses of new tasks that stopped before their parent's fork was told."""
+        self._ends: dict[int, int] = {}
+        """Wait statuses of threads whose end had to be taken before it was asked for."""
 
     def wait(self, task: Task) -> Stop:
         """Wait until a resumed task stops or ends."""
-        _, status = os.waitpid(task.tid, ptrace.WALL)
+        if task.leads:
+            return self._wait_for_leader(task)
+        status = self._ends.pop(task.tid, None)
+        if status is None:
+            _, status = os.waitpid(task.tid, ptrace.WALL)
         return self._stopped(task, status)
 
     def try_wait(self, task: Task) -> Stop | None:
         """The stop of a resumed task, or None if it has not stopped yet."""
+        status = self._ends.pop(task.tid, None)
+        if status is not None:
+            return self._stopped(task, status)
         tid, status = os.waitpid(task.tid, ptrace.WALL | os.WNOHANG)
         return self._stopped(task, status) if tid else None
+
+    def _wait_for_leader(self, task: Task) -> Stop:
+        """Wait for a first thread, whose end the kernel keeps back until the others' are taken."""
+        while (stop := self.try_wait(task)) is None:
+            if state(task.tid) == "Z":
+                for thread in task.process.tasks:
+                    if thread is not task and thread.tid not in self._ends:
+                        self._ends[thread.tid] = self._end_of(thread)
+            else:
+                os.sched_yield()
+        return stop
+
+    @staticmethod
+    def _end_of(thread: Task) -> int:
+        """The wait status at the end of a thread that is being killed."""
+        while True:
+            _, status = os.waitpid(thread.tid, ptrace.WALL)
+            if not os.WIFSTOPPED(status):
+                return status
+            ptrace.resume(thread.tid)
+
+    def end_first_thread(self, task: Task) -> None:
+        """Let the first thread of a process end while others go on."""
+        self.resume(task)
+        while state(task.tid) != "Z":
+            os.sched_yield()
+
+    def execute_among_threads(self, task: Task) -> None:
+        """Resume a task into an execve that ends its siblings, if it succeeds.
+
+        The kernel waits there until each of them was waited for, and gives the task the thread id
+        of the first one.
+        """
+        self.resume(task)
+        first = task.process.host
+        while True:
+            for thread in task.process.tasks:
+                if thread is task or thread.where is Where.GONE or not has_news(thread.tid):
+                    continue
+                thread.where = Where.GONE
+                if thread.tid == first:
+                    task.tid = first  # the news there is the new program
+                else:
+                    self._end_of(thread)
+            if has_news(task.tid):
+                return
+            os.sched_yield()
 
     def wait_or_sleep(self, task: Task) -> Stop | None:
         """Wait until a resumed task stops, or sleeps in the kernel (None).
@@ -220,6 +274,15 @@ class Machine:
     def _check_alive(task: Task, stop: Stop) -> None:
         if stop.kind in (StopKind.EXITED, StopKind.KILLED):
             raise TaskGoneError(task, stop)
+
+
+def has_news(tid: int) -> bool:
+    """Whether a task has stopped or ended; the news stays for a wait to take."""
+    look = os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT | ptrace.WALL
+    try:
+        return os.waitid(os.P_PID, tid, look) is not None
+    except ChildProcessError:
+        return False  # it goes by another thread id from now on: see execute_among_threads
 
 
 def state(tid: int) -> str:

@@ -10,7 +10,9 @@ from lab.kernel import libc, procfs, ptrace
 from lab.kernel.arch import injection, vdso
 from lab.kernel.ptrace import StopKind
 from lab.kernel.window import Space
+from lab.run.control.calls.futex import words_changed_by_exit
 from lab.run.control.machine import UnexpectedStopError
+from lab.run.control.robust import give_up as give_up_locks
 from lab.run.control.semaphore import set_breakpoints
 from lab.run.control.task import Process, Task, Where
 from lab.run.control.world import World
@@ -48,27 +50,44 @@ def child_of(world: World, parent: Task, tid: int) -> Task:
     return task
 
 
-def _child_process(world: World, parent: Process, host: int, name: str) -> Process:
-    shares = libc.same_memory(parent.host, host)
-    if shares:
-        space = parent.space
+def _child_process(world: World, maker: Process, host: int, name: str) -> Process:
+    if libc.same_memory(maker.host, host):
+        space = maker.space
         space.users += 1
     else:
-        space = parent.space.child(open_memory(host))
+        space = maker.space.child(open_memory(host))
+    # Not always who made it: with CLONE_PARENT a child is its maker's sibling.
+    parent = world.by_host(procfs.parent_of(host)) or maker
     process = Process(
-        name, host, procfs.inner_pid(host), parent, space, parent.command, world.seconds
+        name, host, procfs.inner_pid(host), parent, space, maker.command, world.seconds, parent
     )
+    process.restarting = maker.restarting
     parent.children.append(process)
     world.processes.append(process)
     return process
 
 
-def became_another_program(task: Task) -> None:
+def adopt_children(world: World, process: Process) -> None:
+    """A process has ended: its children fall to a reaper that the program chose, or to nobody."""
+    for child in process.children:
+        if child.reaped is None:
+            child.reaper = world.by_host(procfs.parent_of(child.host))
+            if child.reaper is not None:
+                child.reaper.children.append(child)
+
+
+def became_another_program(world: World, task: Task) -> None:
     """After exec: the memory is new, so everything that the lab keeps in it must be put there."""
     process = task.process
-    for other in [other for other in process.tasks if other is not task]:
-        other.where = Where.GONE  # exec ends every other thread
-        process.tasks.remove(other)
+    for thread in process.tasks:
+        give_up_locks(world, thread)
+        if thread is not task:
+            thread.where = Where.GONE  # exec ends every other thread
+    process.tasks[:] = [task]
+    task.name = process.name
+    process.restarting = 0
+    world.waiters = [waiter for waiter in world.waiters if waiter.task.process is not process]
+    words_changed_by_exit(world)
     process.space.leave()
     process.space = Space(open_memory(process.host))
     process.command = command_of(process.host)

@@ -17,13 +17,22 @@ from lab.kernel.window import Space
 from lab.run.control.access import at_fault
 from lab.run.control.calls.futex import FutexSleep, words_changed_by_exit
 from lab.run.control.calls.processes import Exit
-from lab.run.control.calls.signals import arriving, deliverable, effective, name_of
+from lab.run.control.calls.signals import (
+    arriving,
+    deliverable,
+    effective,
+    handled,
+    name_of,
+    restarts,
+)
 from lab.run.control.catalogue import MODELS
 from lab.run.control.lines import line_of
 from lab.run.control.machine import Machine, TaskGoneError, UnexpectedStopError, state
-from lab.run.control.program import became_another_program, child_of
+from lab.run.control.program import adopt_children, became_another_program, child_of
+from lab.run.control.robust import give_up as give_up_locks
+from lab.run.control.robust import note as note_locks
 from lab.run.control.semaphore import at_breakpoint
-from lab.run.control.task import Effect, Operation, Process, Task, Where
+from lab.run.control.task import CONTINUED, Effect, Operation, Process, Task, Where
 from lab.run.control.world import World, leaders_last
 from lab.search.strategy import Pending, Point
 from lab.trace import Action, Ending
@@ -120,11 +129,9 @@ class Scheduler:
         if operation is None:
             raise UnexpectedStopError(f"{task.name} has no operation")
         interrupted = not operation.ready()
-        if not interrupted and task.check_signals and not operation.takes_signals:
-            task.check_signals = False
-            if arriving(task) if operation.enters else deliverable(task):
-                self._take_signals_first(task)
-                return
+        if self._signals_come_first(task, operation, interrupted=interrupted):
+            self._take_signals_first(task)
+            return
         task.operation = None
         if self.world.with_lines:
             operation.where = line_of(task.space)
@@ -151,12 +158,23 @@ class Scheduler:
         for thread in leaders_last(task.process.tasks):
             self._killed(thread)
 
+    @staticmethod
+    def _signals_come_first(task: Task, operation: Operation, *, interrupted: bool) -> bool:
+        """Whether the task meets pending signals first, and comes back to its operation then."""
+        if interrupted:
+            return not handled(task) or (operation.restarts and restarts(task))
+        if not task.check_signals or operation.takes_signals:
+            return False
+        task.check_signals = False
+        return bool(arriving(task) if operation.enters else deliverable(task))
+
     def _take_signals_first(self, task: Task) -> None:
         """Let pending signals reach a task before its operation; it comes back to it after."""
         if task.at_call:
             regs = ptrace.registers(task.tid)
             regs.repeat_call()
             ptrace.set_registers(task.tid, regs)
+        _of(task).leave()
         task.operation = None
         self._last = task.name
         self.advance(task)
@@ -186,7 +204,7 @@ class Scheduler:
             case StopKind.FORKED:
                 self._forked(task, stop.value)
             case StopKind.EXECUTED:
-                became_another_program(task)
+                became_another_program(self.world, task)
             case StopKind.EXITED | StopKind.KILLED:
                 self._gone(task, stop)
             case StopKind.GROUP_STOP:
@@ -207,6 +225,7 @@ class Scheduler:
                 return
         task.inject = number
         mask = 1 << number - 1
+        note_locks(self.world, task.process)
         if deliverable_now(task) & mask:
             self.world.note(task, Action.DELIVER, name_of(number), task.process.name, None)
 
@@ -246,6 +265,8 @@ class Scheduler:
 
     def _roused(self, task: Task) -> Stop | None:
         """The stop of a task that was asleep or held, if it was roused."""
+        if task.where is Where.ENDING:
+            return self.machine.try_wait(task)
         if task.where is Where.GROUP_STOPPED:
             # It stands still in its stop; a signal that ends it makes the task stop anew.
             return self.machine.try_wait(task) or (
@@ -263,6 +284,8 @@ class Scheduler:
             self._group_stopped(task, stop.value)
             return
         else:
+            if before is Where.GROUP_STOPPED and stop.kind is StopKind.NEWBORN:
+                task.process.stop_to_report = CONTINUED
             self._met(task, stop)
         self.advance(task)
 
@@ -284,6 +307,7 @@ class Scheduler:
         world.exits += 1
         if not process.tasks:
             self._ended(process, stop)
+        give_up_locks(world, task)
         world.waiters = [waiter for waiter in world.waiters if waiter.task is not task]
         words_changed_by_exit(world)
         world.signals_may_be_pending()
@@ -292,17 +316,16 @@ class Scheduler:
         world = self.world
         process.ended = world.seconds
         process.status = stop.value if stop.kind is StopKind.EXITED else -stop.value
-        if stop.kind is StopKind.KILLED:
-            pass
         world.timers.pop(process.host, None)
         process.space.leave()
         for child in process.children:
             if child.ended is None and not child.helper:
                 child.orphaned = world.seconds
-        parent = process.parent
-        if parent is None or parent.ended is not None:
+        adopt_children(world, process)
+        reaper = process.reaper
+        if reaper is None or reaper.ended is not None:
             process.reaped = (
-                world.seconds if parent is None or process.orphaned is not None else None
+                world.seconds if reaper is None or process.orphaned is not None else None
             )
         elif os.path.exists(f"/proc/{process.host}"):
             process.waitable = True
@@ -316,8 +339,9 @@ class Scheduler:
         if task.where is not Where.READY or operation is None:
             return False
         if isinstance(operation, FutexSleep) and operation.lazy:
-            return operation.waiter.woken
-        if operation.ready():
+            if operation.waiter.woken:
+                return True
+        elif operation.ready():
             return True
         # It waits, and a signal with an effect breaks a wait.
         task.check_signals = task.check_signals and bool(deliverable(task))

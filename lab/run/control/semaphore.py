@@ -121,6 +121,7 @@ class SemaphoreCall(Operation):
         elif name == "sem_clockwait":
             self.deadline = deadline_of(world, task.space, regs[2], clock=regs[1] & 0xFFFFFFFF)
         self.waits = name == "sem_wait"
+        self.restarts = self.deadline is None
 
     def ready(self) -> bool:
         """Only an acquisition of a semaphore at 0 waits."""

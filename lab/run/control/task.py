@@ -24,9 +24,15 @@ class Where(enum.Enum):
     """It had to enter a call that acts before it blocks, and sleeps in it."""
     GROUP_STOPPED = enum.auto()
     """Stopped by SIGSTOP or its kin, until SIGCONT."""
+    ENDING = enum.auto()
+    """The first thread of a process has ended, which is told only when the others have."""
     VFORK_PARENT = enum.auto()
     """Held by the kernel until its vfork child has left the common memory."""
     GONE = enum.auto()
+
+
+CONTINUED = -1
+"""In the place of a stopping signal: the process was continued."""
 
 
 @dataclass(eq=False)
@@ -39,10 +45,14 @@ class Process:
     pid: int
     """PID as the program sees it."""
     parent: Process | None
+    """Who made it."""
     space: Space
     command: str
     started: float
+    reaper: Process | None = None
+    """Who may wait for it: its parent, and after that one's end a reaper that the program chose."""
     children: list[Process] = field(default_factory=list)
+    """Those that it may wait for."""
     tasks: list[Task] = field(default_factory=list)
     ended: float | None = None
     reaped: float | None = None
@@ -51,7 +61,9 @@ class Process:
     waitable: bool = False
     """It is a zombie that its parent can wait for."""
     stop_to_report: int = 0
-    """A stopping signal that the parent may still wait for with WUNTRACED; -1: SIGCONT."""
+    """A stopping signal that the parent may still wait for with WUNTRACED; or CONTINUED."""
+    restarting: int = 0
+    """The signals after whose handlers the kernel goes on with a wait (SA_RESTART), as a mask."""
     born: int = 0
     """How many threads were ever started in it."""
     undo: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -89,6 +101,11 @@ class Task:
     """The operation whose call it sleeps in."""
     spins: int = 0
     """Clock readings in a row, with no other visible operation between."""
+
+    @property
+    def leads(self) -> bool:
+        """It is the first of several threads of its process."""
+        return self.tid == self.process.host and len(self.process.tasks) > 1
 
     @property
     def space(self) -> Space:
@@ -129,6 +146,8 @@ class Operation:
     """Its call is let into the kernel, where a pending signal, even an ignored one, breaks it."""
     takes_signals = False
     """It waits for signals: one that is pending ends it, and is not delivered before it."""
+    restarts = False
+    """What the kernel would do after a signal, to go on with the wait, is for the lab to do."""
     sleeps = False
     """It is a mere sleep: the default order lets everybody else go first."""
     waits = False
@@ -147,6 +166,9 @@ class Operation:
     def perform(self, task: Task) -> Effect:
         """Do it. The task is stopped before it, and is left stopped or resumed (task.running)."""
         raise NotImplementedError(f"{type(self).__name__}.perform")
+
+    def leave(self) -> None:
+        """It is put off for a signal: the task will come back to the call as if never there."""
 
     def interrupt(self, task: Task) -> Effect:
         """A signal breaks the wait: by default the kernel does that, if the call is made."""

@@ -121,6 +121,15 @@ class World:
         """Let a process be sent SIGALRM at a moment of the virtual clock."""
         self.timers[process.host] = Timer(process, deadline, interval)
 
+    def sleep_until(self, deadline: int) -> bool:
+        """Move the clock to the end of a sleep, or only to the first alarm before it.
+
+        Returns whether an alarm comes first.
+        """
+        alarm = min((timer.deadline for timer in self.timers.values()), default=deadline)
+        self.clock = max(self.clock, min(alarm, deadline))
+        return alarm < deadline
+
     # -- record ---------------------------------------------------------------------------
 
     @property

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from lab.kernel import ptrace
 from lab.kernel.arch import Registers
+from lab.run.control.calls.signals import handled
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import CPU_TIME, NANO, now_of, packed, timespec
 from lab.run.control.world import World
@@ -25,17 +27,34 @@ class Sleep(CallOperation):
     sleeps = True
     waits_for = "the end of its sleep"
 
-    def __init__(self, world: World, name: str, regs: Registers, deadline: int) -> None:
+    def __init__(
+        self, world: World, task: Task, name: str, regs: Registers, deadline: int, remaining: int
+    ) -> None:
         super().__init__(name, regs)
-        self.world, self.deadline = world, deadline
+        self.world, self.task, self._until, self._remaining = world, task, deadline, remaining
+        self.deadline = deadline
+
+    def ready(self) -> bool:
+        """Its time can be over at any moment; unless a handler breaks it before."""
+        return not (self.task.check_signals and handled(self.task))
 
     def perform(self, task: Task) -> Effect:
-        """Move the clock to the deadline and return."""
-        assert self.deadline is not None
-        self.world.clock = max(self.world.clock, self.deadline)
+        """Move the clock to the deadline and return; or to an alarm on the way there."""
+        if self.world.sleep_until(self._until):
+            task.operation = self
+            return Effect()
         self.regs.skip_call(0)
         ptrace.set_registers(task.tid, self.regs)
         return Effect(result=0)
+
+    def interrupt(self, task: Task) -> Effect:
+        """Return EINTR and what was left of the time; the handler runs on the way out."""
+        if self._remaining:
+            left = packed(max(0, self._until - self.world.clock))
+            task.space.write(self._remaining, left)
+        self.regs.skip_call(-errno.EINTR)
+        ptrace.set_registers(task.tid, self.regs)
+        return Effect(result=-errno.EINTR)
 
 
 class Yield(CallOperation):
@@ -52,7 +71,7 @@ class Yield(CallOperation):
 
 
 def _nanosleep(world: World, task: Task, name: str, regs: Registers) -> Operation:
-    return Sleep(world, name, regs, world.clock + timespec(task.space, regs[0]))
+    return Sleep(world, task, name, regs, world.clock + timespec(task.space, regs[0]), regs[1])
 
 
 def _clock_nanosleep(world: World, task: Task, name: str, regs: Registers) -> Operation:
@@ -60,7 +79,8 @@ def _clock_nanosleep(world: World, task: Task, name: str, regs: Registers) -> Op
     absolute = regs[1] & 1
     if absolute:
         length -= now_of(world, regs[0] & 0xFFFFFFFF)
-    return Sleep(world, name, regs, world.clock + max(0, length))
+    remaining = 0 if absolute else regs[3]
+    return Sleep(world, task, name, regs, world.clock + max(0, length), remaining)
 
 
 def _yield(_world: World, _task: Task, name: str, regs: Registers) -> Operation:

@@ -108,8 +108,14 @@ class FutexSleep(FutexOperation):
             # the program: they fire only when nobody else can move.
             self.lazy = not self.is_choice
         self.waits = self.deadline is None
+        self.restarts = self.deadline is None
 
     lazy = False
+
+    def leave(self) -> None:
+        """Nobody waits here any more; the call will be made anew."""
+        if self.waiter in self.world.waiters:
+            self.world.waiters.remove(self.waiter)
 
     def ready(self) -> bool:
         """Woken, or past its time limit."""
@@ -119,14 +125,12 @@ class FutexSleep(FutexOperation):
 
     def perform(self, task: Task) -> Effect:
         """Return from the wait."""
-        if self.waiter in self.world.waiters:
-            self.world.waiters.remove(self.waiter)
+        self.leave()
         return self.returning(task, 0 if self.waiter.woken else -errno.ETIMEDOUT)
 
     def interrupt(self, task: Task) -> Effect:
         """Return EINTR; the handler runs on the way out."""
-        if self.waiter in self.world.waiters:
-            self.world.waiters.remove(self.waiter)
+        self.leave()
         return self.returning(task, -errno.EINTR)
 
     def on(self) -> tuple[str, ...]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 
+from lab.kernel import procfs, ptrace
 from lab.kernel.arch import Registers
 from lab.run.control.guard import close_before_fork
-from lab.run.control.task import CallOperation, Effect, Operation, Process, Task
+from lab.run.control.robust import note as note_locks
+from lab.run.control.task import CONTINUED, CallOperation, Effect, Operation, Process, Task, Where
 from lab.run.control.world import Model, World
 from lab.trace import Action
 
 _CLONE_VM = 0x100
 _CLONE_THREAD = 0x10000
-_WNOHANG, _WUNTRACED = 1, 2
-_WEXITED = 4
+_CLONE_UNTRACED = 0x800000
+_WNOHANG, _WUNTRACED, _WEXITED, _WCONTINUED, _WNOWAIT = 1, 2, 4, 8, 0x1000000
+_INFO_PID = 12
+"""Where siginfo has the PID of the child that it tells of."""
 
 
 class Fork(CallOperation):
@@ -31,7 +35,18 @@ class Fork(CallOperation):
         """Close what both will map; the stop at the fork itself comes as the task goes on."""
         if not self.flags & _CLONE_VM:
             close_before_fork(task)
+        if self.flags & _CLONE_UNTRACED:
+            self._stay_traced(task)
         return Effect()
+
+    def _stay_traced(self, task: Task) -> None:
+        if self.call == "clone":
+            regs = ptrace.registers(task.tid)
+            regs[0] = self.flags & ~_CLONE_UNTRACED
+            task.machine.set_registers(task, regs)
+        else:
+            flags = (self.flags & ~_CLONE_UNTRACED).to_bytes(8, "little")
+            os.pwrite(task.space.memory, flags, self.regs[0])
 
 
 class Execute(CallOperation):
@@ -41,10 +56,14 @@ class Execute(CallOperation):
 
     def __init__(self, world: World, task: Task, name: str, regs: Registers) -> None:
         super().__init__(name, regs)
+        self.world = world
         self.also = world.closed_by_end(task, by_exec=True)
 
-    def perform(self, _task: Task) -> Effect:
+    def perform(self, task: Task) -> Effect:
         """Let it go on; the stop after it comes as the task goes on."""
+        note_locks(self.world, task.process)
+        if len(task.process.tasks) > 1:
+            task.machine.execute_among_threads(task)
         return Effect()
 
 
@@ -55,14 +74,18 @@ class Exit(CallOperation):
 
     def __init__(self, world: World, task: Task, name: str, regs: Registers) -> None:
         super().__init__(name, regs)
-        self.object = task.process.name
+        self.world, self.object = world, task.process.name
         self.whole = name == "exit_group"
         self.is_choice = self.whole
         if self.is_choice:
             self.also = world.closed_by_end(task)
 
-    def perform(self, _task: Task) -> Effect:
+    def perform(self, task: Task) -> Effect:
         """Let it go on; the end comes as the task goes on."""
+        note_locks(self.world, task.process)
+        if task.leads and not self.whole:
+            task.machine.end_first_thread(task)
+            task.where = Where.ENDING
         return Effect(result=self.argument(0) & 0xFF)
 
 
@@ -92,33 +115,49 @@ class WaitForChild(CallOperation):
 
     def perform(self, task: Task) -> Effect:
         """Make the call."""
-        before = {child: child.waitable for child in self.process.children}
         result = task.machine.run_to_end_of_call(task)
-        for child in before:
+        told = result
+        if self.call == "waitid" and result == 0 and self.regs[2]:
+            told = task.space.word(self.regs[2] + _INFO_PID, 4)
+        for child in self.process.children:
             if child.waitable and not os.path.exists(f"/proc/{child.host}"):
                 child.waitable, child.reaped = False, self.world.seconds
-            elif child.stop_to_report and result == child.pid:
+            elif child.pid == told and not self.options & _WNOWAIT:
                 child.stop_to_report = 0
         return Effect(result=result)
 
     def _is_news(self, child: Process) -> bool:
         # waitid names what it waits for; wait4 always takes exits.
         exits = self.call == "wait4" or bool(self.options & _WEXITED)
-        stops = bool(self.options & _WUNTRACED) and child.stop_to_report != 0
-        return (exits and child.waitable) or stops
+        if child.waitable:
+            return exits
+        wanted = _WCONTINUED if child.stop_to_report == CONTINUED else _WUNTRACED
+        return child.stop_to_report != 0 and bool(self.options & wanted)
 
     def _candidates(self) -> list[Process]:
         """Children that it may take; one that was taken is none any more."""
         children = [child for child in self.process.children if child.reaped is None]
+        kind, identity = self._wanted()
+        if kind == os.P_PID:
+            return [child for child in children if child.pid == identity]
+        if kind == os.P_PGID:
+            return [child for child in children if procfs.inner_group(child.host) == identity]
+        return children
+
+    def _wanted(self) -> tuple[int, int]:
+        """What it waits for, in the terms of waitid: a kind, and a PID or a group."""
         which = self.argument(0)
-        if self.call == "waitid":
+        if self.call == "wait4":
+            kind, identity = os.P_PID if which > 0 else os.P_PGID, abs(which)
+            if which == -1:
+                kind = os.P_ALL
+        else:
             kind, identity = which, self.argument(1)
-            if kind == os.P_PID:
-                return [child for child in children if child.pid == identity]
-            return children
-        if which > 0:
-            return [child for child in children if child.pid == which]
-        return children  # a process group is taken for all children: it may try too early
+        if kind == os.P_PIDFD:
+            kind, identity = os.P_PID, procfs.process_behind(self.process.host, identity)
+        if kind == os.P_PGID and not identity:
+            identity = procfs.inner_group(self.process.host)
+        return kind, identity
 
 
 def _clone(world: World, _task: Task, name: str, regs: Registers) -> Operation:

@@ -14,11 +14,13 @@ import signal
 
 from lab.kernel import procfs, ptrace
 from lab.kernel.arch import Registers
-from lab.run.control.task import CallOperation, Effect, Operation, Task
+from lab.run.control.robust import note as note_locks
+from lab.run.control.task import CallOperation, Effect, Operation, Process, Task
 from lab.run.control.timing import timespec
 from lab.run.control.world import Model, World
 from lab.trace import Action
 
+_TO_THREAD = frozenset({"tgkill", "rt_tgsigqueueinfo"})
 _NEVER_BLOCKED = ~((1 << 8) | (1 << 18))
 """Every signal but SIGKILL and SIGSTOP, as a mask."""
 
@@ -28,14 +30,19 @@ class Send(CallOperation):
 
     action = Action.SIGNAL
 
-    def __init__(self, world: World, name: str, regs: Registers, target: str, number: int) -> None:
+    def __init__(
+        self, world: World, name: str, regs: Registers, targets: list[Process], number: int
+    ) -> None:
         super().__init__(name, regs)
-        self.world, self.object, self.offset = world, target, 0
-        self.number = number
+        self.world, self.targets, self.number = world, targets, number
+        self.object = " ".join(process.name for process in targets)
 
     def perform(self, task: Task) -> Effect:
         """Make the call; whoever it reaches is looked at before its next move."""
         self.world.signals_may_be_pending()
+        if self.number == signal.SIGKILL:
+            for process in self.targets:
+                note_locks(self.world, process)
         result = task.machine.run_to_end_of_call(task)
         return Effect(after=bytes([self.number & 0xFF]), result=result)
 
@@ -109,6 +116,10 @@ class WaitForSignal(CallOperation):
             task.machine.give_no_time(task, self.regs, 2)
         return Effect(result=task.machine.run_to_end_of_call(task))
 
+    def interrupt(self, task: Task) -> Effect:
+        """With another signal pending the kernel breaks the wait itself."""
+        return Effect(result=task.machine.run_to_end_of_call(task))
+
 
 def arriving(task: Task) -> int:
     """The signals that a task will meet when it is resumed, with an effect or without."""
@@ -136,20 +147,47 @@ _HARMLESS = (17, 18, 23, 28)
 _FATAL = ~sum(1 << number - 1 for number in _HARMLESS) & ((1 << 64) - 1)
 
 
+def handled(task: Task, mask: int | None = None) -> int:
+    """The signals that would reach a handler of a task now: these break a wait for good.
+
+    After one that stops the process the wait goes on, and after one that ends it nothing does.
+    """
+    signals = procfs.signals(task.tid)
+    return signals.pending & ~(signals.blocked if mask is None else mask) & signals.caught
+
+
+def restarts(task: Task) -> bool:
+    """Whether a wait without a time limit goes on after the handlers of what is pending now."""
+    return not handled(task) & ~task.process.restarting
+
+
 def _kill(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    target, number = _signed(regs[0]), regs[1] & 0xFFFFFFFF
-    if name == "tgkill":
-        number = regs[2] & 0xFFFFFFFF
-    process = world.by_pid(target)
-    if name == "tkill" and process is None:
-        process = task.process
-    if number == 0 and process is None:
+    number = regs[2 if name in _TO_THREAD else 1] & 0xFFFFFFFF
+    targets = _targets(world, task, name, _signed(regs[0]))
+    if number == 0 and not targets:
         return None
-    return Send(world, name, regs, process.name if process else "processes", number)
+    return Send(world, name, regs, targets, number)
 
 
-def _send_to_descriptor(world: World, _task: Task, name: str, regs: Registers) -> Operation:
-    return Send(world, name, regs, "processes", regs[1] & 0xFFFFFFFF)
+def _targets(world: World, task: Task, name: str, identity: int) -> list[Process]:
+    """The processes that a PID, the negative of a group, 0 or -1 stands for."""
+    living = [process for process in world.processes if process.ended is None]
+    if name == "tkill":
+        return [task.process]  # its users mean a thread of their own
+    if identity > 0:
+        process = world.by_pid(identity)
+        return [process] if process is not None else []
+    if identity == -1:
+        return [process for process in living if process is not task.process]
+    group = -identity or procfs.inner_group(task.process.host)
+    return [process for process in living if procfs.inner_group(process.host) == group]
+
+
+def _send_to_descriptor(world: World, task: Task, name: str, regs: Registers) -> Operation:
+    pid = procfs.process_behind(task.tid, regs[0] & 0xFFFFFFFF)
+    process = world.by_pid(pid)
+    targets = [process] if process is not None else []
+    return Send(world, name, regs, targets, regs[1] & 0xFFFFFFFF)
 
 
 class Disposition(CallOperation):
@@ -168,9 +206,18 @@ class Disposition(CallOperation):
 
     def perform(self, task: Task) -> Effect:
         """Make the call; what it lets through arrives before the next operation."""
+        if self.call == "rt_sigaction" and self.regs[1]:
+            self._note_restarting(task)
         result = task.machine.run_to_end_of_call(task)
         task.check_signals = True
         return Effect(after=self.what, result=result)
+
+    def _note_restarting(self, task: Task) -> None:
+        bit = 1 << (self.regs[0] - 1 & 63)
+        if task.space.word(self.regs[1] + _FLAGS) & _SA_RESTART:
+            task.process.restarting |= bit
+        else:
+            task.process.restarting &= ~bit
 
 
 _DEFAULTS = {0: "default", 1: "ignored"}
@@ -182,6 +229,10 @@ _CLASSIC = 31
 def name_of(number: int) -> str:
     """As programs call it: "SIGCHLD"."""
     return signal.Signals(number).name if 0 < number <= _CLASSIC else f"signal {number}"
+
+
+_FLAGS, _SA_RESTART = 8, 0x10000000
+"""In the kernel's struct sigaction, the flags come after the handler."""
 
 
 def _disposition(_world: World, task: Task, name: str, regs: Registers) -> Operation | None:
