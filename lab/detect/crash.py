@@ -54,7 +54,7 @@ def detect(trace: Trace) -> Iterator[Finding]:
             f"The root process {label(trace, trace.root.name)} ended with {how}.",
             subject=how,
             processes=(trace.root.name,),
-            advice="0 is the status of success; what it printed is in its output.",
+            advice="A status other than 0 says that it failed; what it printed may say why.",
         )
     for (how, parent), children in _crashed_children(trace).items():
         names = [child.name for child in children]

@@ -15,9 +15,12 @@ def label(trace: Trace, name: str) -> str:
     """A process by its logical name and command: "P1 (sh -c true)".
 
     A mere fork of the root runs the root's own command, and to repeat that tells nobody apart.
+    The root itself, where the program is a function, has the command line of the lab or of pytest.
     """
     command = next((process.command for process in trace.processes if process.name == name), "")
-    if command == trace.root.command and name != trace.root.name:
+    root = trace.root
+    is_command = root.command.endswith(trace.scenario)  # "sh" may stand before a script's name
+    if command == root.command and (name != root.name or not is_command):
         command = ""
     return f"{name} ({cut(command, _COMMAND)})" if command else name
 

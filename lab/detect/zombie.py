@@ -130,6 +130,6 @@ def _detail(trace: Trace, zombie: _Zombie) -> str:
     status = "" if child.status is None else f", status {child.status}"
     lasting = zombie.lasting(trace)
     return (
-        f"{child.name} ({child.command}), pid {child.pid}{status}: zombie from {zombie.when}"
+        f"{label(trace, child.name)}, pid {child.pid}{status}: zombie from {zombie.when}"
         f"{lasting and f' for {lasting}'}, until {zombie.until}"
     )

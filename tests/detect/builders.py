@@ -35,7 +35,7 @@ def run(*children: Process, root: Process = ROOT, **facts: Any) -> Trace:
     """A run of two seconds that completed, unless the facts say otherwise."""
     return Trace(
         **{
-            "scenario": "shop.open",
+            "scenario": "python shop.py",
             "mode": "observed",
             "ending": Ending.COMPLETED,
             "seconds": 2.0,

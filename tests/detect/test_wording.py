@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lab.detect.wording import counted, cut, label, listed
-from tests.detect.builders import run
+from tests.detect.builders import ROOT, child, run
 
 
 def test_of_many_items_the_first_few_are_named_and_the_others_counted() -> None:
@@ -21,6 +23,21 @@ def test_nouns_agree_with_their_number() -> None:
     assert counted(2, "child process") == "2 child processes"
 
 
-def test_a_process_that_nobody_saw_is_its_name_alone() -> None:
+def test_a_process_is_told_by_its_name_and_its_command() -> None:
+    script = replace(ROOT, command="/bin/sh ./shop.sh")
+
+    assert label(run(child("P1")), "P1") == "P1 (worker 1)"
     assert label(run(), "P0") == "P0 (python shop.py)"
+    assert label(run(root=script, scenario="./shop.sh"), "P0") == "P0 (/bin/sh ./shop.sh)"
+
+
+def test_a_command_that_tells_nobody_apart_is_not_told() -> None:
+    fork_of_the_root = child("P1", command=ROOT.command)
+
+    assert label(run(fork_of_the_root), "P1") == "P1"
+    # The program is a function: what its root runs is the lab.
+    assert label(run(scenario="shop.open"), "P0") == "P0"
+
+
+def test_a_process_that_nobody_saw_is_its_name_alone() -> None:
     assert label(run(), "P9") == "P9"
