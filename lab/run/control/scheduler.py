@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 
 from lab.kernel import procfs, ptrace
@@ -38,6 +39,9 @@ from lab.search.strategy import Pending, Point
 from lab.trace import Action, Ending
 
 Choose = Callable[[Point], int]
+_CHANGES_NOTHING = frozenset({Action.READ, Action.WAIT, Action.OPEN})
+_PATIENCE = 16
+"""How often a task may look at the same thing, and do nothing else, before it is said to spin."""
 
 
 class Birth(Operation):
@@ -64,6 +68,9 @@ class Scheduler:
         self._choose = choose
         self._max_steps = max_steps
         self._last = ""
+        self._vain: Counter[tuple[str, str, int]] = Counter()
+        """What the task that moved last has done since it, or somebody, last changed something."""
+        self._spins = False
         self._told = 0
         """Up to which event the chooser knows the run."""
 
@@ -107,9 +114,13 @@ class Scheduler:
         """Who goes on by the default order.
 
         The task that moved last if it can, then the first that does not sleep, then the sleeper
-        that wakes first.
+        that wakes first. A task that spins, for what only another could change, gives way to the
+        next one: the order would starve that one for ever.
         """
         awake = [i for i, task in enumerate(enabled) if not _of(task).sleeps]
+        if self._spins and len(awake) > 1:
+            after = next((i for i, t in enumerate(enabled) if t.name == self._last), -1)
+            return min(awake, key=lambda i: (i <= after, i))
         for index in awake:
             if enabled[index].name == self._last:
                 return index
@@ -145,12 +156,21 @@ class Scheduler:
             return
         if operation.is_choice:
             self.world.record(task, operation, effect)
+            self._look_for_spinning(task)
             task.spins = 0
             self._last = task.name
         if isinstance(operation, Exit) and operation.whole and len(task.process.tasks) > 1:
             self._end_threads(task)
         elif task.operation is None and task.where is Where.READY:
             self.advance(task)
+
+    def _look_for_spinning(self, task: Task) -> None:
+        event = self.world.events[-1]
+        if task.name != self._last or event.action not in _CHANGES_NOTHING:
+            self._vain.clear()
+        place = (event.call, event.object, event.offset)
+        self._vain[place] += 1
+        self._spins = self._vain[place] > _PATIENCE
 
     def _end_threads(self, task: Task) -> None:
         """exit_group in a process with several threads: each of them ends."""
