@@ -15,7 +15,7 @@ from typing import Protocol
 from lab.detect.wording import listed
 from lab.essence import Essence, essence
 from lab.finding import Finding, Kind
-from lab.search.replay import Diverged, Replay, Unlike, compare
+from lab.search.replay import Diverged, Replay, Unlike, compare, named_by
 from lab.search.schedule import Choose, Recorder, Schedule
 from lab.search.strategy import Pending, Pruned, Strategy, Systematic
 from lab.search.token import Origin, Token, fingerprint, here
@@ -129,7 +129,10 @@ def replay(runner: Runner, token: Token, recorded: Sequence[Event] = ()) -> Esse
             raise Unlike(len(trace.events))
         return trace
 
-    trace = followed(with_lines=False)
+    try:
+        trace = followed(with_lines=False)
+    except Diverged as diverged:
+        raise named_by(recorded, diverged) from None
     # To record lines is work that the program would not do, so it must not decide.
     with contextlib.suppress(Diverged):
         trace = followed(with_lines=True)

@@ -199,6 +199,9 @@ def test_a_replay_of_a_changed_program_is_an_error_with_both_operations(control:
     assert "at step 0: recorded was a read; now there is P" in result.reason
     assert " acquire lock; the program has changed since" in result.reason
     assert result.findings == ()
+    with_steps = replay(found)
+    assert "at step 0: recorded was P" in with_steps.reason
+    assert " read n -> 0; now there is P" in with_steps.reason
 
 
 def test_with_the_recorded_steps_at_hand_the_values_are_compared_too(control: Control) -> None:

@@ -138,6 +138,13 @@ def compare(recorded: Sequence[Event], found: Sequence[Event]) -> None:
             raise Diverged(step, _told(one), _told(other))
 
 
+def named_by(events: Sequence[Event], diverged: Diverged) -> Diverged:
+    """The divergence with the recorded step in full, where the recorded steps are at hand."""
+    if not diverged.recorded or diverged.step >= len(events):
+        return diverged
+    return Diverged(diverged.step, _told(events[diverged.step]), diverged.found)
+
+
 def sameness(event: Event) -> tuple[object, ...]:
     """What must be equal for a step to count as the same one: not the time, the line, the number.
 
