@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from lab.search.strategy import Pending
 
 _INTEGERS = frozenset({1, 2, 4, 8})
+_LETTERS = frozenset(range(0x20, 0x7F))
+_LINES = _LETTERS | {*b"\t\r\n"}
+_INSTRUCTIONS = frozenset({"load", "store", "update", "copy"})
 _BYTES_SHOWN = 16
 _TEXT_SHOWN = 40
 
@@ -41,30 +44,43 @@ def happening(event: Event, name: str | None = None) -> str:
     done = f"{event.action} {thing}".rstrip()
     if event.result is not None and event.result < 0:
         return f"{done}: {_error(-event.result)}"
+    text = through_call(event)
     match event.action:
         case Action.READ | Action.RECEIVE if event.before:
-            return f"{done} -> {value(event.before)}"
+            return f"{done} -> {value(event.before, text=text)}"
         case Action.WRITE | Action.SEND if event.after:
-            return f"{done} = {value(event.after)}"
+            return f"{done} = {value(event.after, text=text)}"
         case Action.UPDATE if event.before and event.after:
             return f"{done}: {value(event.before)} -> {value(event.after)}"
         case _:
             return done
 
 
-def value(data: bytes) -> str:
+def through_call(event: Event) -> bool:
+    """Whether its bytes went through a call, as text often does; memory holds numbers."""
+    if event.action in (Action.SEND, Action.RECEIVE):
+        return True
+    return event.object.startswith("file:") and event.call not in _INSTRUCTIONS
+
+
+def value(data: bytes, *, text: bool = False) -> str:
     """Bytes as their author most likely meant them.
 
     1, 2, 4 and 8 of them are a little-endian integer, unless four or more all are letters:
     a number so made of printable bytes is larger than most programs count.
+
+    Args:
+        data: the bytes.
+        text: letters are letters however few they are, and lines may end.
     """
-    text = data.rstrip(b"\0")
-    readable = bool(text) and all(0x20 <= byte < 0x7F for byte in text)  # noqa: PLR2004  # ASCII
-    if len(data) in _INTEGERS and not (readable and len(text) == len(data) and len(data) > 2):  # noqa: PLR2004  # "four or more"
+    letters = data.rstrip(b"\0")
+    readable = bool(letters) and all(byte in (_LINES if text else _LETTERS) for byte in letters)
+    worded = readable and len(letters) == len(data) and (text or len(data) > 2)  # noqa: PLR2004  # "four or more"
+    if len(data) in _INTEGERS and not worded:
         return str(int.from_bytes(data, "little"))
     if readable:
-        shown = text[:_TEXT_SHOWN].decode("ascii")
-        return repr(shown) if len(text) <= _TEXT_SHOWN else f"{shown!r}..."
+        shown = letters[:_TEXT_SHOWN].decode("ascii")
+        return repr(shown) if len(letters) <= _TEXT_SHOWN else f"{shown!r}..."
     if not data:
         return "nothing"
     return f"0x{data[:_BYTES_SHOWN].hex()}{'...' if len(data) > _BYTES_SHOWN else ''}"

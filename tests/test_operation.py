@@ -34,6 +34,9 @@ def test_the_beginning_of_an_object_is_the_object() -> None:
         ({"action": Action.UPDATE, "before": b"\4", "after": b"\5"}, "update n: 4 -> 5"),
         ({"action": Action.SEND, "before": b"", "after": b"hello"}, "send n = 'hello'"),
         ({"action": Action.RECEIVE, "before": b"hello"}, "receive n -> 'hello'"),
+        ({"action": Action.RECEIVE, "before": b"1\n"}, "receive n -> '1\\n'"),
+        ({"object": "file:/n", "call": "read", "before": b"1"}, "read n -> '1'"),
+        ({"object": "file:/n", "call": "load", "before": b"1"}, "read n -> 49"),
         ({"action": Action.ACQUIRE, "before": b"", "result": 0}, "acquire n"),
         ({"action": Action.ACQUIRE, "before": b"", "result": -11}, "acquire n: EAGAIN"),
         ({"action": Action.OPEN, "before": b"", "result": -9999}, "open n: Unknown error 9999"),
@@ -65,3 +68,18 @@ def test_what_happened_is_told_with_its_value(changes: dict[str, object], text: 
 )
 def test_bytes_are_shown_as_their_author_most_likely_meant_them(data: bytes, text: str) -> None:
     assert value(data) == text
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"A", "'A'"),
+        (b"10\n", "'10\\n'"),
+        (b"job 17\n", "'job 17\\n'"),
+        (b"\x05", "5"),
+        (b"\0\0\0\x07", "117440512"),
+        (b"\x80\x81\x82", "0x808182"),
+    ],
+)
+def test_letters_of_a_text_are_letters_however_few(data: bytes, text: str) -> None:
+    assert value(data, text=True) == text

@@ -21,7 +21,7 @@ from lab.detect.naming import stable_name
 from lab.detect.stale_write import StaleWrite, stale_writes
 from lab.detect.wording import counted
 from lab.finding import Finding, Kind
-from lab.operation import value
+from lab.operation import through_call, value
 from lab.trace import Tally, Trace
 
 _ADVICE = (
@@ -62,9 +62,13 @@ def _seen(found: list[StaleWrite], short: str) -> Finding:
     found = [first, *(stale for stale in found if stale is not first)]
     late, other = first.late.process, first.overwritten.process
     name = f"{first.read.object}+{first.offset}" if first.offset else first.read.object
-    wrote, there = _named(first.is_there), _named(first.was_there)
+    text = through_call(first.read)
+    was_read, there, wrote = (
+        value(content, text=text) if content else ""
+        for content in (first.was_read, first.was_there, first.is_there)
+    )
     told = (
-        f"{late} read {name}{_named(first.was_read, ' = ')} at step {first.read.step} and wrote "
+        f"{late} read {name}{was_read and f' = {was_read}'} at step {first.read.step} and wrote "
         f"{wrote or 'it'} at step {first.late.step}, over the {there or 'content'} that {other} "
         f"wrote at step {first.overwritten.step} and {late} never saw."
     )
@@ -85,7 +89,3 @@ def _seen(found: list[StaleWrite], short: str) -> Finding:
         details=tuple(others),
         key_steps=first.steps,
     )
-
-
-def _named(content: bytes, before: str = "") -> str:
-    return f"{before}{value(content)}" if content else ""

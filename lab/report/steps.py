@@ -103,7 +103,17 @@ def _told(event: Event, width: int) -> str:
     name = event.object.partition(":")[2] or event.object
     place = f"+{event.offset}" if event.offset else ""
     room = max(width - columns(printable(happening(event, place or "x"))), 4)
-    return happening(event, cut(name, room + (0 if place else 1)) + place)
+    return happening(event, _shortened(name, room + (0 if place else 1)) + place)
+
+
+def _shortened(name: str, width: int) -> str:
+    """A path gives up its beginning, for files are told apart by their ends; others their end."""
+    line = printable(name)
+    if "/" not in line[1:] or columns(line) <= width:
+        return cut(line, width)
+    while columns(line) > width - 3:
+        line = line[1:]
+    return f"...{line[max(line.find('/'), 0) :]}"
 
 
 def _line(event: Event) -> str:

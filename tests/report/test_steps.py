@@ -84,14 +84,21 @@ def test_of_very_many_steps_only_those_that_conflict_are_shown() -> None:
     assert lines[4].endswith("49 other steps in between, not shown")
 
 
-def test_a_long_name_gives_way_to_the_value() -> None:
-    name = "file:/var/lib/a/long/way/down/to/the/file.json"
-    steps = tuple(dataclasses.replace(event, object=name, offset=8) for event in LOSS)
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("posix-shm:/a-name-that-says-more-than-it-has-to", "/a-name-that-say..."),
+        ("file:/var/lib/a/long/way/down/to/the/file.json", ".../the/file.json"),
+        ("file:/var/lib/a/long-name-of-one-single-file.json", "...single-file.json"),
+    ],
+)
+def test_a_long_name_gives_way_to_the_value(name: str, shown: str) -> None:
+    steps = tuple(dataclasses.replace(event, object=name, offset=8, call="load") for event in LOSS)
 
     lines = table(_finding(steps, 1, 4, 6)).splitlines()
 
-    assert lines[1].startswith("       1 │ read /var/lib/a/long/...+8 -> 4 │")
-    assert lines[-2].startswith("  !    6 │ write /var/lib/a/long/...+8 = 5 │")
+    assert f"read {shown}+8 -> 4 " in lines[1]
+    assert "+8 = 5 " in lines[-2]
 
 
 def test_no_more_than_three_columns_fit() -> None:
