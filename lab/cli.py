@@ -190,8 +190,8 @@ def _grammar() -> argparse.ArgumentParser:
     verbs["check"].add_argument("ids", nargs="*", metavar="ID", help="FAMILY.NAME, or a FAMILY")
     verbs["exec"].usage = (
         "lab exec [-h] [--json FILE] [--isolation HOW] [--time-limit S]\n"
-        "                [--explore N [--strategy NAME] [--seed S] [--max-steps N] "
-        "[--stop-at-first]]\n"
+        "                [--explore N [--strategy NAME] [--seed S] [--max-steps N] [--shrink N]\n"
+        "                [--stop-at-first]]\n"
         "                -- COMMAND ARGS..."
     )
     return parser
@@ -216,6 +216,14 @@ def _add_search(verb: argparse.ArgumentParser) -> None:
         help="steps after which a run counts as endless (default: %(default)s)",
     )
     verb.add_argument(
+        "--shrink",
+        type=_count_or_none,
+        default=200,
+        metavar="N",
+        help="further runs for each finding, to make its schedule simpler (default: %(default)s; "
+        "0: none)",
+    )
+    verb.add_argument(
         "--stop-at-first", action="store_true", help="end with the first run that shows a finding"
     )
 
@@ -225,6 +233,13 @@ def _count(text: str) -> int:
         if (number := int(text)) > 0:
             return number
     raise argparse.ArgumentTypeError(f"{text!r} is no count; give 1 or more")
+
+
+def _count_or_none(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if (number := int(text)) >= 0:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no count; give 0 or more")
 
 
 def _runs(text: str) -> int:

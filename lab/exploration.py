@@ -38,6 +38,7 @@ def explore(
     seed: int = 0,
     max_steps: int = MOST_STEPS,
     stop_at_first: bool = False,
+    shrinking: int = Plan.shrinking,
     time_limit: float | None = None,
     parameters: Mapping[str, str] | None = None,
     progress: Progress = lambda _: None,
@@ -52,6 +53,8 @@ def explore(
         seed: where random choices begin; the same seed gives the same schedules.
         max_steps: steps after which one run counts as endless.
         stop_at_first: end with the first run that shows a finding.
+        shrinking: further runs that may be made for each finding, to show it by a simpler
+            schedule; 0: none.
         time_limit: seconds of one run; by default what a scenario declares, or 10.
         parameters: of a scenario, as texts.
         progress: is told in a few words how far it is.
@@ -61,7 +64,7 @@ def explore(
     after everything was ended.
     """
     wanted = target(program, parameters, time_limit=time_limit)
-    plan = Plan(schedules, max_steps, stop_at_first)
+    plan = Plan(schedules, max_steps, stop_at_first, shrinking)
     (result,) = explored(wanted, plan, strategy=strategy, seed=seed, progress=progress)
     return result
 
@@ -76,7 +79,7 @@ def explored(
 
     Raises as `explore` does.
     """
-    if plan.schedules < 1 or plan.max_steps < 1:
+    if plan.schedules < 1 or plan.max_steps < 1 or plan.shrinking < 0:
         raise ValueError("at least one schedule of at least one step; give 1 or more of each")
     search = strategy_named(strategy, seed=seed)
     if wanted.lacking:

@@ -55,6 +55,22 @@ class Verdict(enum.StrEnum):
 
 
 @dataclass(frozen=True)
+class Shrinkage:
+    """What shrinking made of the schedule that first showed a finding."""
+
+    before: int
+    """At how many steps it left the default order."""
+    after: int
+    """At how many it does now."""
+    preemptions: int
+    """How many of these took the turn from a process that could have gone on."""
+    runs: int
+    """Further runs that this took; they are not counted among those of the search."""
+    complete: bool
+    """No simpler schedule was left to try; False: the runs allowed for it were used up."""
+
+
+@dataclass(frozen=True)
 class Finding:
     """One thing that is wrong.
 
@@ -82,6 +98,8 @@ class Finding:
     """Of a controlled run: the token that `lab replay` takes to show it again."""
     steps: tuple[Event, ...] = ()
     """Of a controlled run: what happened, up to the end of the run or a bound."""
+    shrunk: Shrinkage | None = None
+    """How the schedule came to be so simple; None if nobody tried to make it so."""
 
     @property
     def identity(self) -> tuple[Kind, str, str]:

@@ -14,16 +14,17 @@ from typing import Protocol
 
 from lab.detect.wording import listed
 from lab.essence import Essence, essence
-from lab.finding import Finding, Kind
+from lab.finding import Finding
 from lab.search.replay import Diverged, Replay, Unlike, compare, named_by
-from lab.search.schedule import Choose, Recorder, Schedule
-from lab.search.strategy import Pending, Pruned, Strategy, Systematic
-from lab.search.token import Origin, Token, fingerprint, here
+from lab.search.schedule import Choose, Recorder
+from lab.search.strategy import Pruned, Strategy, Systematic
+from lab.search.token import Origin, Token, fingerprint
+from lab.shrinking import shrink_told
+from lab.telling import Teller, Telling, with_steps
 from lab.trace import Event, Trace
 
 MOST_STEPS = 10_000
 """Steps after which a run counts as one without end."""
-_STEPS_KEPT = 2000
 _PRUNED_EACH = 10
 """A search may abandon so many runs for each that it was to make."""
 
@@ -46,6 +47,8 @@ class Plan:
     max_steps: int = MOST_STEPS
     stop_at_first: bool = False
     """End with the first run that shows a finding."""
+    shrinking: int = 200
+    """Further runs that may be made for each finding, to show it by a simpler schedule."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,10 @@ def search(
 ) -> Outcome:
     """Run one schedule after another.
 
-    Each finding is told with its schedule and its steps by the simplest run that showed it. What
-    was so told is replayed in the end: it shows at which lines it happened, and a schedule that
-    does not lead there again is no evidence that a reader could use.
+    Each finding is told with its schedule and its steps by the simplest run that showed it, and
+    its schedule is shrunk when the search is over. What was so told is replayed in the end: it
+    shows at which lines it happened, and a schedule that does not lead there again is no evidence
+    that a reader could use.
 
     Args:
         runner: of the program.
@@ -81,7 +85,7 @@ def search(
         origin: the program, as tokens name it.
         report: is given each run when it is over.
     """
-    teller = _Teller(plan, origin)
+    teller = Teller(origin, plan.max_steps)
     runs = pruned = 0
     over = False
     while not over and runs < plan.schedules and pruned < _PRUNED_EACH * plan.schedules:
@@ -98,6 +102,8 @@ def search(
         run = teller.tell(trace, recorder)
         report(run)
         over = plan.stop_at_first and bool(run.findings)
+    if plan.shrinking:
+        shrink_told(runner, teller, most=plan.shrinking, max_steps=plan.max_steps, report=report)
     findings, notes = _explained(runner, plan, teller.told.values())
     return Outcome(_scope(strategy, over=over), pruned, findings, notes)
 
@@ -137,66 +143,17 @@ def replay(runner: Runner, token: Token, recorded: Sequence[Event] = ()) -> Esse
     with contextlib.suppress(Diverged):
         trace = followed(with_lines=True)
     run = essence(trace)
-    findings = tuple(_with_steps(each, trace, str(token)) for each in run.findings)
+    findings = tuple(with_steps(each, trace, str(token)) for each in run.findings)
     return dataclasses.replace(run, findings=findings)
 
 
-@dataclass(frozen=True)
-class _Telling:
-    """The simplest run that showed a finding."""
-
-    finding: Finding
-    token: str
-    schedule: Schedule
-    operations: tuple[Pending, ...]
-    events: tuple[Event, ...]
-
-
-class _Teller:
-    """Gives each finding the schedule and the steps of the simplest run that showed it."""
-
-    def __init__(self, plan: Plan, origin: Origin) -> None:
-        self._plan, self._origin = plan, origin
-        self.told: dict[tuple[Kind, str, str], _Telling] = {}
-
-    def tell(self, trace: Trace, recorder: Recorder) -> Essence:
-        """What a run has shown; with a schedule where no simpler run had shown it before."""
-        run = essence(trace)
-        if not run.findings:
-            return run
-        schedule, operations = recorder.schedule, recorder.operations(len(trace.events))
-        simplest = [
-            finding
-            for finding in run.findings
-            if finding.identity not in self.told or schedule < self.told[finding.identity].schedule
-        ]
-        if not simplest:
-            return run
-        token = str(
-            Token(
-                self._origin,
-                schedule,
-                tuple(operation.action for operation in operations),
-                self._plan.max_steps,
-                fingerprint(trace),
-                here(),
-            )
-        )
-        for each in simplest:
-            self.told[each.identity] = _Telling(each, token, schedule, operations, trace.events)
-        findings = tuple(
-            _with_steps(each, trace, token) if each in simplest else each for each in run.findings
-        )
-        return dataclasses.replace(run, findings=findings)
-
-
 def _explained(
-    runner: Runner, plan: Plan, told: Iterable[_Telling]
+    runner: Runner, plan: Plan, told: Iterable[Telling]
 ) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     """Replay what was told: the findings with lines, and a note where that led elsewhere."""
     findings: list[Finding] = []
     notes: list[str] = []
-    by_run: dict[str, list[_Telling]] = {}
+    by_run: dict[str, list[Telling]] = {}
     for telling in told:
         by_run.setdefault(telling.token, []).append(telling)
     for token, tellings in by_run.items():
@@ -209,16 +166,16 @@ def _explained(
                 "schedule alone: a clock, a random number, what an earlier run left behind"
             )
             continue
-        wanted = {each.finding.identity for each in tellings}
+        wanted = {each.finding.identity: each.shrunk for each in tellings}
         findings.extend(
-            _with_steps(each, trace, token)
+            with_steps(each, trace, token, wanted[each.identity])
             for each in essence(trace).findings
             if each.identity in wanted
         )
     return tuple(findings), tuple(notes)
 
 
-def _again(runner: Runner, plan: Plan, telling: _Telling) -> Trace:
+def _again(runner: Runner, plan: Plan, telling: Telling) -> Trace:
     def followed(*, with_lines: bool) -> Trace:
         following = Replay(telling.schedule, telling.operations)
         trace = runner.run(following.choose, max_steps=plan.max_steps, with_lines=with_lines)
@@ -230,16 +187,3 @@ def _again(runner: Runner, plan: Plan, telling: _Telling) -> Trace:
         return followed(with_lines=True)
     except Diverged:  # perhaps by the work of recording lines
         return followed(with_lines=False)
-
-
-def _with_steps(finding: Finding, trace: Trace, token: str) -> Finding:
-    steps = _kept(trace.events, finding.key_steps)
-    return dataclasses.replace(finding, schedule=token, steps=steps)
-
-
-def _kept(events: tuple[Event, ...], key_steps: Sequence[int]) -> tuple[Event, ...]:
-    """All steps; of a long run its end, or what lies before the step that did the damage."""
-    end = len(events)
-    if key_steps and end > _STEPS_KEPT:
-        end = min(end, key_steps[-1] + 1 + _STEPS_KEPT // 20)
-    return events[max(0, end - _STEPS_KEPT) : end]

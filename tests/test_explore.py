@@ -14,6 +14,7 @@ import lab
 from lab import Tally
 from lab.finding import Finding, Kind, Result, Verdict
 from lab.loop import Plan
+from lab.report.steps import table
 from lab.run.limits import LabError
 from lab.search.token import Token
 
@@ -110,9 +111,22 @@ def test_a_lost_update_is_found_without_a_tally_and_told_with_its_steps() -> Non
     assert late.where.endswith(f"test_explore.py:{_add.__code__.co_firstlineno + 2}")
 
 
+def test_its_schedule_is_shrunk_to_one_preemption_and_no_more_than_six_rows() -> None:
+    finding = _only(lab.explore(unguarded, schedules=1), Kind.LOST_UPDATE)
+    schedule = Token.read(finding.schedule).schedule
+    rows = [line for line in table(finding).splitlines()[1:] if "not shown" not in line]
+
+    assert (schedule.preemptions, len(schedule.deviations)) == (1, 1)
+    assert finding.shrunk is not None
+    assert finding.shrunk.before > 1
+    assert finding.shrunk.complete
+    assert 3 <= len(rows) <= 6
+    assert lab.replay(finding, unguarded).findings[0].summary == finding.summary
+
+
 def test_it_takes_no_more_than_three_schedules() -> None:
     for seed in range(5):
-        result = lab.explore(unguarded, schedules=20, seed=seed, stop_at_first=True)
+        result = lab.explore(unguarded, schedules=20, seed=seed, stop_at_first=True, shrinking=0)
         assert result.runs <= 3
 
 

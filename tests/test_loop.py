@@ -274,7 +274,7 @@ class Changing:
 
 
 def test_what_was_found_is_told_once_more_with_its_lines() -> None:
-    runs, outcome = _search(counter(), Plan(stop_at_first=True))
+    runs, outcome = _search(counter(), Plan(stop_at_first=True, shrinking=0))
     (told,), (first,) = outcome.findings, runs[-1].findings
 
     assert told.identity == first.identity
@@ -285,7 +285,7 @@ def test_what_was_found_is_told_once_more_with_its_lines() -> None:
 def test_if_to_record_lines_changes_the_run_it_is_told_without() -> None:
     runner = Changing(counter(), _other_values(), counter())
 
-    outcome = search(runner, Random(0), Plan(schedules=1), ORIGIN, lambda _: None)
+    outcome = search(runner, Random(0), Plan(schedules=1, shrinking=0), ORIGIN, lambda _: None)
 
     assert outcome.notes == ()
     assert {event.where for event in outcome.findings[0].steps} == {""}
@@ -294,7 +294,7 @@ def test_if_to_record_lines_changes_the_run_it_is_told_without() -> None:
 def test_a_schedule_that_does_not_lead_there_again_is_noted() -> None:
     runner = Changing(counter(), _other_values(), _other_values())
 
-    outcome = search(runner, Random(0), Plan(schedules=1), ORIGIN, lambda _: None)
+    outcome = search(runner, Random(0), Plan(schedules=1, shrinking=0), ORIGIN, lambda _: None)
 
     (note,) = outcome.notes
     assert "the schedule of lost-update did not lead there again" in note
@@ -354,3 +354,93 @@ def test_the_default_order_has_the_simplest_schedule() -> None:
     schedules = [token.schedule for token, _ in _told(runs)]
 
     assert min(schedules) == Schedule()
+
+
+# --- Shrinking -----------------------------------------------------------------------------
+
+
+def test_what_was_found_is_told_by_a_shrunk_schedule_and_how_it_came_to_it() -> None:
+    runs, outcome = _search(counter(), Plan(schedules=1))
+    (first,), (told,) = runs[0].findings, outcome.findings
+    before = Token.read(first.schedule).schedule
+
+    assert Token.read(told.schedule).schedule == Schedule(((1, "P2"),), 1)
+    assert told.shrunk is not None
+    assert (told.shrunk.before, told.shrunk.after) == (len(before.deviations), 1)
+    assert (told.shrunk.preemptions, told.shrunk.complete) == (1, True)
+    assert first.shrunk is None
+
+
+def test_the_runs_of_shrinking_are_not_reported_as_runs_of_the_search() -> None:
+    runs, _ = _search(counter(), Plan(schedules=7))
+
+    assert len(runs) == 7
+
+
+def test_no_more_runs_than_allowed_are_spent_on_a_finding() -> None:
+    _, outcome = _search(counter(5, 9), Plan(schedules=1, shrinking=4))
+    shrunk = outcome.findings[0].shrunk
+
+    assert shrunk is not None
+    assert (shrunk.runs, shrunk.complete) == (4, False)
+
+
+def test_a_shrunk_token_replays() -> None:
+    _, outcome = _search(counter(), Plan(schedules=1))
+    token = Token.read(outcome.findings[0].schedule)
+
+    assert replay(ToyRunner(counter()), token).findings[0].summary == outcome.findings[0].summary
+
+
+def test_what_only_a_shrinking_run_shows_is_reported_and_shrunk_too() -> None:
+    """Found is the overwriting; without the preemption that it took, P2 fails by itself."""
+
+    def plain() -> Task:
+        value = yield read("n")
+        yield write("n", value + 1)
+
+    def fails() -> Task:
+        value = yield read("n")
+        yield write("n", value + 1)
+        assert not value, "came second"
+
+    runs: list[Essence] = []
+    outcome = search(
+        ToyRunner(Program({"P1": plain, "P2": fails})),
+        Fixed([0, 1, 0, 0]),
+        Plan(schedules=1),
+        ORIGIN,
+        runs.append,
+    )
+
+    assert [each.kind for each in runs[0].findings] == [Kind.LOST_UPDATE]
+    assert {each.kind for each in outcome.findings} == {Kind.LOST_UPDATE, Kind.INVARIANT}
+    assert all(each.shrunk for each in outcome.findings)
+
+
+def test_a_process_that_spins_in_the_default_order_costs_no_run_of_full_length() -> None:
+    def waits() -> Task:
+        while not (yield read("flag")):
+            pass
+        value = yield read("n")
+        yield write("n", value + 1)
+
+    def sets() -> Task:
+        yield write("flag", 1)
+        value = yield read("n")
+        yield write("n", value + 1)
+
+    class Measured(ToyRunner):
+        longest = 0
+
+        def run(self, choose: Choose, *, max_steps: int, with_lines: bool = False) -> Trace:
+            trace = super().run(choose, max_steps=max_steps, with_lines=with_lines)
+            self.longest = max(self.longest, len(trace.events))
+            return trace
+
+    runner = Measured(Program({"P1": waits, "P2": sets}))
+    plan = Plan(schedules=20, max_steps=5000)
+    outcome = search(runner, Random(0), plan, ORIGIN, lambda _: None)
+
+    assert [each.kind for each in outcome.findings] == [Kind.LOST_UPDATE]
+    assert runner.longest < 300

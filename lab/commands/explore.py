@@ -41,7 +41,7 @@ def explore(
     demand_linux()
     from lab.exploration import explored
 
-    plan = Plan(schedules, arguments.max_steps, arguments.stop_at_first)
+    plan = Plan(schedules, arguments.max_steps, arguments.stop_at_first, arguments.shrink)
     verdicts: list[Verdict] = []
     with reported(output) as documents:
         for wanted in targets:

@@ -6,6 +6,7 @@ is valid UTF-8 wherever it goes.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -119,6 +120,7 @@ def _finding(occurrence: Occurrence) -> dict[str, Any]:
         "seen_in": occurrence.runs,
         "schedule": finding.schedule,
         "key_steps": list(finding.key_steps),
+        "shrunk": dataclasses.asdict(finding.shrunk) if finding.shrunk else None,
         "steps": [_step(event) for event in finding.steps],
     }
 

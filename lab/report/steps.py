@@ -1,8 +1,8 @@
 """The steps of a finding as a table: one column for each process, one row for each step.
 
 The steps that conflict are shown, and between them whatever the same processes did to the same
-things. Everything else is counted and not shown: a reader compares two columns, and thirty rows
-hide the three that matter.
+things; where that is much, only what each did to the same thing just before it. Everything else is
+counted and not shown: a reader compares two columns, and thirty rows hide the three that matter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from lab.finding import Finding
 
-_ROWS = 16
+_ROWS = 6
+"""More rows than these are thinned out; the steps that conflict are shown, up to `_MOST`."""
+_MOST = 16
 _COLUMNS = 3
 _LINE = 24
 """Columns of "file:line"."""
@@ -84,8 +86,27 @@ def _rows(window: Sequence[Event], key_steps: Sequence[int]) -> list[Event]:
         and (event.step in key_steps or event.object in things or event.action in _LOCKS)
     ]
     if len(rows) > _ROWS:
-        rows = [event for event in rows if event.step in key_steps][:_ROWS]
+        rows = _thinned(rows, key_steps)
     return rows
+
+
+def _thinned(rows: Sequence[Event], key_steps: Sequence[int]) -> list[Event]:
+    """The steps that conflict, each with the one that its process did before it to that thing.
+
+    It is mostly the read that a write comes from.
+    """
+    shown = [event.step for event in rows if event.step in key_steps][:_MOST]
+    for key in [event for event in rows if event.step in shown]:
+        before = [
+            event.step
+            for event in rows
+            if event.step < key.step
+            and (event.process, event.object) == (key.process, key.object)
+            and event.action is not key.action
+        ]
+        if len(shown) < _ROWS and before and before[-1] not in shown:
+            shown.append(before[-1])
+    return [event for event in rows if event.step in shown]
 
 
 def _switches(rows: Sequence[Event]) -> list[int]:

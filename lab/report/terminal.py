@@ -6,7 +6,7 @@ often, the facts, what to do about it, the outcomes, how it was run.
 
 from __future__ import annotations
 
-from lab.finding import Finding, Outcome, Result, Verdict
+from lab.finding import Finding, Outcome, Result, Shrinkage, Verdict
 from lab.report.steps import table
 from lab.report.style import PLAIN, WIDTH, Style, columns, cut, printable, wrapped
 from lab.search.token import BadToken, Source, Token
@@ -64,9 +64,9 @@ def mark(verdict: Verdict, style: Style) -> tuple[str, str]:
             return style.unknown, "yellow"
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun: 1 run, 2 runs."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
 
 
 def heading(left: str, name: str, right: str, look: str, style: Style) -> str:
@@ -95,9 +95,23 @@ def _finding(result: Result, finding: Finding, runs: int, style: Style) -> str:
         # On one line whatever its length: it is there to be copied.
         how = again(finding.schedule) if first is finding else "the same run shows this too"
         lines.append(f"  Replay: {how}")
+    if finding.shrunk:
+        lines.append(style.paint(wrapped(_shrunk(finding.shrunk), hang="    "), "dim"))
     if finding.advice:
         lines.append(wrapped(finding.advice, indent=f"  {style.arrow} ", hang="    "))
     return "\n".join(lines)
+
+
+def _shrunk(shrunk: Shrinkage) -> str:
+    """How simple the schedule is, and what it was made from: a switch is one out of turn."""
+    now = count(shrunk.after, "switch", "switches")
+    if preemptions := shrunk.preemptions:
+        now += f" ({count(preemptions, 'preemption')})"
+    runs = count(shrunk.runs, "further run")
+    text = f"Shrunk from {shrunk.before} to {now} in {runs}"
+    if shrunk.before == shrunk.after:
+        text = f"As simple as {now}, by {runs}"
+    return text if shrunk.complete else f"{text}, all that were allowed: there may be fewer"
 
 
 def _some(details: tuple[str, ...]) -> tuple[str, ...]:

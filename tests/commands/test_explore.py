@@ -69,7 +69,7 @@ def test_a_token_from_the_json_is_replayed(
     (again,) = _document(capsys, "replay", finding["schedule"])["results"]
 
     assert result["mode"] == again["mode"] == "controlled"
-    assert again["findings"] == [{**finding, "seen_in": 1}]
+    assert again["findings"] == [{**finding, "seen_in": 1, "shrunk": None}]
     assert len(finding["steps"]) == 30
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import __version__
-from lab.finding import Finding, Kind, Outcome, Result, Verdict
+from lab.finding import Finding, Kind, Outcome, Result, Shrinkage, Verdict
 from lab.report.json import document, encode, result_object, scenario_object, write
 from lab.scenario import declared, scenario
 from lab.trace import Action, Event
@@ -35,6 +35,7 @@ FAILED = Result(
             details=("3 messages",),
             key_steps=(7,),
             schedule="1token",
+            shrunk=Shrinkage(9, 1, 1, 12, complete=True),
             steps=(Event(7, "P0", Action.WRITE, "store", "sysv-shm:1", 8, 2, b"\0\1", b"\xff\0"),),
         ),
     ),
@@ -71,6 +72,13 @@ def test_a_result_holds_everything_under_the_promised_keys() -> None:
                         "seen_in": 2,
                         "schedule": "1token",
                         "key_steps": [7],
+                        "shrunk": {
+                            "before": 9,
+                            "after": 1,
+                            "preemptions": 1,
+                            "runs": 12,
+                            "complete": True,
+                        },
                         "steps": [
                             {
                                 "step": 7,

@@ -84,6 +84,16 @@ def test_of_very_many_steps_only_those_that_conflict_are_shown() -> None:
     assert lines[4].endswith("49 other steps in between, not shown")
 
 
+def test_of_many_steps_what_led_to_those_that_conflict_is_shown() -> None:
+    others = [each for value in range(9) for each in (read("P2", value), write("P2", value, 9))]
+    busy = in_order(read("P1", 0), *others, write("P1", 9, 0), write("P1", 0, 1))
+
+    lines = table(_finding(busy, 0, 18, 20)).splitlines()
+
+    assert [line[4:8].strip() for line in lines[1:-1]] == ["0", "17", "18", "20"]
+    assert lines[-1].endswith("17 other steps in between, not shown")
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

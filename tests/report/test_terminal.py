@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from lab.finding import Finding, Kind, Outcome, Result, Verdict
+from lab.finding import Finding, Kind, Outcome, Result, Shrinkage, Verdict
 from lab.report.style import PLAIN, Style, columns
 from lab.report.terminal import again, render
 from lab.search.schedule import Schedule
@@ -185,6 +185,27 @@ def test_a_controlled_failure_shows_its_steps_and_how_to_see_it_again() -> None:
     ]
     assert f"  Replay: lab replay {TOKEN}" in lines
     assert "  20 runs in 6.1 s, controlled (random, seed 0), isolation by namespaces;" in lines
+
+
+@pytest.mark.parametrize(
+    ("shrunk", "told"),
+    [
+        (
+            Shrinkage(41, 1, 1, 23, complete=True),
+            "Shrunk from 41 to 1 switch (1 preemption) in 23 further runs",
+        ),
+        (Shrinkage(2, 0, 0, 1, complete=True), "Shrunk from 2 to 0 switches in 1 further run"),
+        (
+            Shrinkage(3, 3, 2, 9, complete=False),
+            "As simple as 3 switches (2 preemptions), by 9 further runs, all that were allowed",
+        ),
+    ],
+)
+def test_it_says_how_far_a_schedule_was_shrunk(shrunk: Shrinkage, told: str) -> None:
+    finding = dataclasses.replace(CONTROLLED.findings[0], shrunk=shrunk)
+    text = render(dataclasses.replace(CONTROLLED, findings=(finding,)))
+
+    assert told in " ".join(text.split())
 
 
 def test_what_one_run_shows_is_replayed_by_one_token() -> None:
