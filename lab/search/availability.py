@@ -55,12 +55,13 @@ class Availability:
                 if held[event.object] > before:
                     self._fits[event.object] = max(before, self._fits.get(event.object, 0))
 
-    def of(self, wanted: Event | Pending, instead: Event, before: Sequence[Event]) -> Answer:
+    def of(self, wanted: Event | Pending, instead: Event | None, before: Sequence[Event]) -> Answer:
         """Whether an operation could have gone through.
 
         Args:
             wanted: the operation; where it took place later, as it did then.
-            instead: the step on the same thing that took place at the moment in question.
+            instead: the step on the same thing that took place at the moment in question, if
+                that is known.
             before: the steps on it until that moment.
         """
         if wanted.action not in _MAY_WAIT:
@@ -68,7 +69,9 @@ class Availability:
         if not wanted.waits:
             return Answer.PERHAPS  # it would have failed instead, and that is a step as well
         match wanted.action:
-            case Action.ACQUIRE:
+            case Action.ACQUIRE if wanted.object.startswith("lock:"):
+                return _locked(wanted, before)
+            case Action.ACQUIRE if instead is not None:
                 return _acquired(wanted, instead)
             case Action.RECEIVE:
                 return _received(wanted, before)
@@ -98,6 +101,23 @@ def _acquired(wanted: Event | Pending, instead: Event) -> Answer:
         taken = 1
     held = _number(instead.before)
     return Answer.YES if (held >= taken if taken > 0 else held == 0) else Answer.NO
+
+
+def _locked(wanted: Event | Pending, before: Sequence[Event]) -> Answer:
+    """Locks of files, exclusive or shared, as their events tell in `after`."""
+    holders: dict[str, bytes] = {}
+    for event in before:
+        if event.action is Action.ACQUIRE:
+            holders[event.process] = event.after
+        elif event.process in holders:
+            del holders[event.process]
+        elif event.action is not Action.READ:
+            return Answer.PERHAPS  # by somebody who shares the open file with a holder
+    modes = {mode for process, mode in holders.items() if process != wanted.process}
+    if not modes:
+        return Answer.PERHAPS  # of another part of the file, it may be
+    exclusive = b"exclusive" in {*modes, wanted.after if isinstance(wanted, Event) else b""}
+    return Answer.NO if exclusive and not wanted.size else Answer.PERHAPS
 
 
 def _received(wanted: Event | Pending, before: Sequence[Event]) -> Answer:

@@ -48,8 +48,10 @@ _DID_NOTHING = frozenset(
         -errno.ECHILD,
         -errno.ENOMSG,
         -errno.ETIMEDOUT,
+        *range(-516, -511),
     }
 )
+"""Errors after which all is as it was; those above 511 never leave the kernel: it will restart."""
 _UNSTOPPABLE = frozenset({signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT})
 """They act on their receiver at once, and not when it moves next."""
 
@@ -91,12 +93,8 @@ class Footprint:
 
 def dependent(one: Footprint, other: Footprint) -> bool:
     """Whether two steps would do something else in the other order."""
-    if one.process == other.process:
+    if one.process == other.process or one.everything or other.everything:
         return True
-    if one.everything:
-        return other.everything or bool(other.touches or other.disturbs)
-    if other.everything:
-        return bool(one.touches or one.disturbs)
     if other.process in one.disturbs or one.process in other.disturbs:
         return True
     for mine in one.touches:

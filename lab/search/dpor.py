@@ -20,7 +20,7 @@ was wrong the run is abandoned, and counted with the redundant ones.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab.operation import operation
 from lab.search.availability import Answer, Availability
@@ -83,6 +83,7 @@ class Dpor:
         self._steps: list[_Step] = []
         self._arrived: dict[str, int] = {}
         self._before: dict[str, Pending] = {}
+        self._killed: list[_Wanted] = []
         self._after: list[Steps] = []
 
     @property
@@ -127,7 +128,7 @@ class Dpor:
             self._path.append(self._new_node())
         node = self._path[depth]
         index = _index(point, node.task)
-        if index is None or taken_back:
+        if index is None:
             if depth + 1 < len(self._path):
                 raise Diverged(point.step, f"a step of {node.task}", _choice(point))
             index = self._pick(node, point)
@@ -195,6 +196,9 @@ class Dpor:
             footprint = Footprint(process_of(node.task))
             for event in events:
                 footprint += self._footprints.follow(event)
+            if step.pending.waits and not any(_is(step.pending, event) for event in events):
+                # A signal came first. Whether that breaks a wait depends on there being one.
+                footprint += replace(self._footprints.of(step.pending), joins="")
             # Whoever stands elsewhere now without having been asked was moved by this step: born
             # by it, woken by it, or released by the kernel because of it.
             movers = [
@@ -203,6 +207,10 @@ class Dpor:
                 if task != node.task and self._before.get(task) != pending
             ]
             step.certain = self._order.before(node.task, footprint)
+            for task, pending in self._before.items():
+                if task != node.task and task not in standing:
+                    killed = self._never_taken(pending)
+                    self._killed.append(replace(killed, meets=killed.meets | 1 << len(self._order)))
             self._order.append(node.task, footprint, movers=movers, meets=node.meets)
             node.footprint, node.meets = footprint, self._order.meets[-1]
             for mover in (node.task, *movers):
@@ -220,23 +228,28 @@ class Dpor:
             wanted = _Wanted(
                 next(own, step.pending),
                 # Earlier it may have failed, or not have failed.
-                order.footprints[index] + self._footprints.of(step.pending),
+                order.footprints[index] + replace(self._footprints.of(step.pending), joins=""),
                 order.meets[index],
                 step.arrived,
                 step.certain,
             )
             self._reverse(wanted)
-        for task, pending in waiting.items():
-            footprint = self._footprints.of(pending)
-            wanted = _Wanted(
-                pending,
-                footprint,
-                order.met_by(task, footprint),
-                self._arrived.get(task, 0),
-                order.before(task, footprint),
-                taken=False,
-            )
+        for pending in waiting.values():
+            self._reverse(self._never_taken(pending))
+        for wanted in self._killed:
             self._reverse(wanted)
+
+    def _never_taken(self, pending: Pending) -> _Wanted:
+        """The step that a task stood before to the end, its own or that of the run."""
+        task, footprint = pending.process, self._footprints.of(pending)
+        return _Wanted(
+            pending,
+            footprint,
+            self._order.met_by(task, footprint),
+            self._arrived.get(task, 0),
+            self._order.before(task, footprint),
+            taken=False,
+        )
 
     def _reverse(self, wanted: _Wanted) -> None:
         """Plan to take a step before those that it depends on: the latest that it could precede.
@@ -272,7 +285,8 @@ class Dpor:
         if wanted.footprint.joins:
             return Answer.YES if wanted.taken else Answer.NO
         if wanted.arrived <= index and not rest & wanted.meets:
-            if _index(step.point, task) is not None:
+            known = not wanted.operation.object.startswith(_FOUND_BY_TRYING)
+            if known and _index(step.point, task) is not None:
                 return Answer.YES
             if any(blocked.process == task for blocked in step.point.blocked):
                 return Answer.NO
@@ -281,9 +295,9 @@ class Dpor:
             event
             for earlier in members(rest | (1 << index) - 1)
             for event in self._steps[earlier].events
-            if event.object in things
+            if event.object in things or not things.isdisjoint(event.also)
         ]
-        instead = next((event for event in step.events if event.object in things), step.events[0])
+        instead = next((event for event in step.events if event.object in things), None)
         return self._availability.of(wanted.operation, instead, before)
 
     def _insert(self, index: int, rest: Steps, wanted: _Wanted) -> None:
@@ -304,6 +318,10 @@ class Dpor:
             insert(node.tree, beginning)
 
 
+_FOUND_BY_TRYING = ("lock:", "sysv-mq:")
+"""What tasks are taken to be able to have until they are refused."""
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """A step that is to come earlier."""
@@ -320,6 +338,10 @@ class _Wanted:
 def _standing(point: Point) -> dict[str, Pending]:
     """Who stands before what."""
     return {pending.process: pending for pending in (*point.enabled, *point.blocked)}
+
+
+def _is(pending: Pending, event: Event) -> bool:
+    return event.process == pending.process and event.action is not Action.DELIVER
 
 
 def _pending(blocked: Blocked) -> Pending:

@@ -111,6 +111,9 @@ class Lock(CallOperation):
             if name == "flock"
             else task.space.word(regs[2], 2) == _F_WRLCK
         )
+        if name == "fcntl":
+            # Of a part of the file, unless its length is 0.
+            self.offset, self.size = task.space.word(regs[2] + 8), task.space.word(regs[2] + 16)
         self.mode = b"" if releases else b"exclusive" if exclusive else b"shared"
         self.waits = self.action is Action.ACQUIRE and (
             not self.argument(1) & _LOCK_NB if name == "flock" else self.argument(1) in _WAITING

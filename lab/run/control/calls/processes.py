@@ -24,6 +24,7 @@ class Fork(CallOperation):
     """fork, vfork, clone: the child is a task of its own from its first instruction."""
 
     action = Action.FORK
+    enters = True  # the kernel forks nothing while a signal is pending, and restarts
 
     def __init__(self, world: World, name: str, regs: Registers, flags: int) -> None:
         super().__init__(name, regs)
