@@ -89,7 +89,7 @@ class Scenario:
 
     @property
     def role(self) -> str:
-        """"bug" or "fix"."""
+        """Either "bug" or "fix"."""
         return "fix" if self.fixes else "bug"
 
     @property
