@@ -235,6 +235,24 @@ def process_behind(pid: int, descriptor: int) -> int:
     return int(found[1].split()[-1]) if found else 0
 
 
+def clock_of_timer(pid: int, descriptor: int) -> int:
+    """The clock of a timerfd; 1, the monotonic one, if that is not told."""
+    found = re.search(r"^clockid:\s*(\d+)", text(pid, f"fdinfo/{descriptor}") or "", re.MULTILINE)
+    return int(found[1]) if found else 1
+
+
+def mask_of_signalfd(pid: int, descriptor: int) -> int:
+    """The signals that a signalfd tells of, as a mask."""
+    found = re.search(r"^sigmask:\s*(\w+)", text(pid, f"fdinfo/{descriptor}") or "", re.MULTILINE)
+    return int(found[1], 16) if found else 0
+
+
+def watched_by_epoll(pid: int, descriptor: int) -> tuple[int, ...]:
+    """The descriptors that were added to an epoll, by the numbers that they had then."""
+    found = re.findall(r"^tfd:\s*(\d+)", text(pid, f"fdinfo/{descriptor}") or "", re.MULTILINE)
+    return tuple(map(int, found))
+
+
 def has_timers(pid: int) -> bool:
     """Whether a process has timers of timer_create (where the kernel tells: CHECKPOINT_RESTORE)."""
     return bool(text(pid, "timers"))

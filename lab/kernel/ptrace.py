@@ -26,8 +26,11 @@ _GETREGS = 12
 _SETREGS = 13
 _GETEVENTMSG = 0x4201
 _GETSIGINFO = 0x4202
+_SETSIGINFO = 0x4203
 _SEIZE = 0x4206
 _LISTEN = 0x4208
+_GETSIGMASK = 0x420A
+_SETSIGMASK = 0x420B
 
 _SYSGOOD = 1
 _FORK = 1 << 1
@@ -115,6 +118,35 @@ def fault_address(task: int) -> int:
     info = (ctypes.c_uint64 * 16)()
     _request(_GETSIGINFO, task, 0, ctypes.addressof(info))
     return info[2]
+
+
+def signal_info(task: int) -> bytes:
+    """What comes with the signal that a task stopped for (siginfo)."""
+    info = ctypes.create_string_buffer(_INFO_SIZE)
+    _request(_GETSIGINFO, task, 0, ctypes.addressof(info))
+    return info.raw
+
+
+def set_signal_info(task: int, info: bytes) -> None:
+    """At a stop for a signal: what is to come with the signal that it is resumed with."""
+    buffer = ctypes.create_string_buffer(info, _INFO_SIZE)
+    _request(_SETSIGINFO, task, 0, ctypes.addressof(buffer))
+
+
+_INFO_SIZE = 128
+
+
+def blocked_signals(task: int) -> int:
+    """The signals that a stopped task blocks, as a mask."""
+    mask = ctypes.c_uint64()
+    _request(_GETSIGMASK, task, ctypes.sizeof(mask), ctypes.addressof(mask))
+    return mask.value
+
+
+def block_signals(task: int, mask: int) -> None:
+    """Let a stopped task block exactly these signals."""
+    value = ctypes.c_uint64(mask)
+    _request(_SETSIGMASK, task, ctypes.sizeof(value), ctypes.addressof(value))
 
 
 def decode(task: int, status: int) -> Stop:

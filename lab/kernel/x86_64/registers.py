@@ -104,6 +104,15 @@ class Registers(ctypes.Structure):
         """The six arguments of a system call, as unsigned numbers."""
         return (self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9)
 
+    def run_on(self) -> None:
+        """No stop after the next instruction any more."""
+        self.eflags &= ~TRAP_FLAG
+
+    @property
+    def goes_on(self) -> bool:
+        """At a stop before a system call: it will be made, and has not been answered already."""
+        return self.orig_rax != _MASK
+
     def after_trap(self) -> None:
         """A breakpoint's own instruction is behind it by now: go back to where it was put."""
         self.rip -= 1

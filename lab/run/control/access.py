@@ -12,15 +12,17 @@ import signal
 
 from lab.kernel import ptrace
 from lab.kernel.arch import Access, Registers, access
-from lab.kernel.ptrace import Stop, StopKind
+from lab.kernel.ptrace import Stop
 from lab.kernel.window import PAGE_SIZE, Region
-from lab.run.control.machine import Place, TaskGoneError
+from lab.run.control.calls.signals import name_of
+from lab.run.control.machine import TRAPPED, Place
+from lab.run.control.robust import note as note_locks
 from lab.run.control.semaphore import at_entry
 from lab.run.control.task import Effect, Operation, Task
 from lab.run.control.world import World
 from lab.trace import Action
 
-READ, READ_WRITE, NONE = 1, 3, 0
+READ, _WRITE, READ_WRITE, NONE = 1, 2, 3, 0
 """Protections, as mprotect takes them."""
 _SHOWN = 64
 _LONGEST = 15
@@ -39,6 +41,8 @@ def at_fault(world: World, task: Task, address: int) -> Operation | None:
         return at_entry(world, task, regs)
     kind = access(task.space.read(regs.place, _LONGEST)) or _UNKNOWN
     kind = regs.narrowed(kind, address)
+    if not region.protection & (_WRITE if kind.writes else READ_WRITE):
+        return None  # the program's own doing
     if kind.reads and kind.writes and not kind.atomic:
         return _ReadHalf(world, region, address, kind, regs)
     return MemoryAccess(world, region, address, kind, regs)
@@ -67,11 +71,16 @@ class MemoryAccess(Operation):
         before = self._value()
         opened = [self._place(self.region, self.offset_in_region, self.size)]
         regs = self.regs
-        while (stop := self._run(task, regs, opened[-1])).value == signal.SIGSEGV:
+        while (stop := self._run(task, regs, opened[-1])) != TRAPPED:
             further = ptrace.fault_address(task.tid)
             region = task.space.region_at(further)
-            if region is None or any(start <= further < start + size for start, size, _ in opened):
-                return self._crashes(task, stop)
+            if (
+                stop.value != signal.SIGSEGV
+                or region is None
+                or any(start <= further < start + size for start, size, _ in opened)
+            ):
+                self._crash(task, stop.value, opened)
+                return Effect()
             self._touches_further(task, region, further)
             size = self.size if self.kind.repeated else self.kind.size
             opened.append(self._place(region, further - region.start, size))
@@ -109,12 +118,18 @@ class MemoryAccess(Operation):
         end = min(-(-(address + max(1, size)) // PAGE_SIZE) * PAGE_SIZE, region.end)
         return (start, end - start, READ_WRITE if region.protection & 2 else READ)
 
-    def _crashes(self, task: Task, stop: Stop) -> Effect:
-        """The instruction touches memory that the program does not have, or may not write."""
-        if stop.kind is not StopKind.SIGNAL:
-            raise TaskGoneError(task, stop)
-        task.inject = signal.SIGSEGV
-        return Effect()
+    def _crash(self, task: Task, number: int, opened: list[Place]) -> None:
+        """The instruction touches memory that the program does not have, or not any more."""
+        info = ptrace.signal_info(task.tid)
+        regs = ptrace.registers(task.tid)
+        regs.run_on()
+        task.machine.set_registers(task, regs)
+        for start, length, _ in opened:
+            task.machine.inject(task, "mprotect", start, length, NONE)
+        ptrace.set_signal_info(task.tid, info)
+        task.inject = number
+        note_locks(self.world, task.process)
+        self.world.note(task, Action.DELIVER, name_of(number), task.process.name, None)
 
 
 class _ReadHalf(MemoryAccess):

@@ -13,6 +13,7 @@ from lab.run.control.calls import (
     signals,
     sockets,
     sysv,
+    timers,
 )
 from lab.run.control.world import Model
 
@@ -27,6 +28,7 @@ MODELS: dict[str, Model] = {
     **signals.TABLE,
     **sockets.TABLE,
     **sysv.TABLE,
+    **timers.TABLE,
 }
 
 _BY_ARGUMENT = frozenset({"mmap", "munmap", "mprotect", "fcntl"})

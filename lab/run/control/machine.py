@@ -6,14 +6,27 @@ kernel: a call that acts before it blocks has to be entered, and another task's 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
+from collections.abc import Iterator, Mapping
 
 from lab.kernel import libc, ptrace
 from lab.kernel.arch import Registers, injection
 from lab.kernel.ptrace import Stop, StopKind
-from lab.run.control.task import Task, Where
+from lab.run.control.opening import close_after_call, open_for_call
+from lab.run.control.task import Operation, Task, Where
 
+_RESTARTING = frozenset({-512, -513, -514, -516})
+"""ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND and ERESTART_RESTARTBLOCK: a signal came first."""
+TRAPPED = Stop(StopKind.SIGNAL, signal.SIGTRAP)
+_FAULTS = tuple(Stop(StopKind.SIGNAL, number) for number in (signal.SIGSEGV, signal.SIGBUS))
+_ALL_BUT_FAULTS = (1 << 64) - 1 & ~sum(
+    1 << number - 1
+    for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGTRAP, signal.SIGILL, signal.SIGFPE)
+)
+"""A fault that is blocked ends the process, whatever handler it has."""
 TRAP = b"\xcc"
 """int3, the instruction of a breakpoint."""
 Place = tuple[int, int, int]
@@ -134,16 +147,36 @@ class Machine:
 
         Raises TaskGoneError if the task is killed in it.
         """
+        opened = open_for_call(task)
         self.resume(task, ptrace.SYSCALL)
-        stop = self.wait(task)
-        return self.result_of(task, stop)
+        result = self.result_of(task, self.wait(task))
+        close_after_call(task, opened)
+        return result
+
+    def enter_call(self, task: Task, operation: Operation) -> int | None:
+        """Make a call that acts before it blocks; None if it sleeps in the kernel now."""
+        operation.opened = open_for_call(task)
+        self.resume(task, ptrace.SYSCALL)
+        stop = self.wait_or_sleep(task)
+        if stop is None:
+            task.where, task.entered = Where.IN_KERNEL, operation
+            return None
+        return self.leave_call(task, operation, stop)
+
+    def leave_call(self, task: Task, operation: Operation, stop: Stop) -> int:
+        """The result of a call that was entered, from the stop at its end."""
+        result = self.result_of(task, stop)
+        close_after_call(task, operation.opened)
+        return result
 
     def result_of(self, task: Task, stop: Stop) -> int:
         """The result of a call, from the stop at its end."""
         if stop.kind is not StopKind.CALL_DONE:
             self._check_alive(task, stop)
             raise UnexpectedStopError(f"{task.name}: {stop} at the end of a call")
-        return ptrace.registers(task.tid).result
+        result = ptrace.registers(task.tid).result
+        # The kernel will begin again, or return EINTR if a handler has run by then.
+        return -errno.EINTR if result in _RESTARTING else result
 
     @staticmethod
     def set_registers(task: Task, regs: Registers) -> None:
@@ -151,14 +184,32 @@ class Machine:
         ptrace.set_registers(task.tid, regs)
 
     @staticmethod
-    def give_no_time(task: Task, regs: Registers, index: int) -> None:
-        """At a stop before a call with a time limit: let it be over at once.
+    def lend(task: Task, data: bytes) -> int:
+        """Put data for a call of the task where the lab has room in it; returns the address."""
+        injection.write(task.space.memory, injection.SCRATCH, data)
+        return injection.SCRATCH
 
-        Zero as a duration, the beginning of time as a moment.
-        """
-        injection.write(task.space.memory, injection.SCRATCH, bytes(16))
-        regs[index] = injection.SCRATCH
+    @staticmethod
+    def answer(task: Task, regs: Registers, result: int) -> None:
+        """At a stop before a system call: return from it without making it."""
+        regs.skip_call(result)
         ptrace.set_registers(task.tid, regs)
+
+    def run_changed(self, task: Task, regs: Registers, arguments: Mapping[int, int]) -> int:
+        """Make a call with some other arguments, and put the program's own back.
+
+        A program may count on the registers that it passed: the kernel keeps them.
+        """
+        changed = regs.copy()
+        for index, value in arguments.items():
+            changed[index] = value
+        ptrace.set_registers(task.tid, changed)
+        result = self.run_to_end_of_call(task)
+        after = ptrace.registers(task.tid)
+        for index in arguments:
+            after[index] = regs[index]
+        ptrace.set_registers(task.tid, after)
+        return result
 
     def back_before_call(self, task: Task, regs: Registers) -> None:
         """After a call that would have blocked: stand before it again, as if never made."""
@@ -178,26 +229,42 @@ class Machine:
         through = regs.copy()
         if at_call:
             through.repeat_call()
-        self._go_with(task, injection.made_call(through, call, arguments))
-        self._until(task, Stop(StopKind.SIGNAL, signal.SIGTRAP))
-        result = ptrace.registers(task.tid).result
-        if at_call:
-            ptrace.set_registers(task.tid, through)
-            self.resume(task)
-            self._until(task, Stop(StopKind.CALL))
-        else:
-            ptrace.set_registers(task.tid, regs)
+        with self._undisturbed(task):
+            self._go_with(task, injection.made_call(through, call, arguments))
+            self._until(task, TRAPPED)
+            result = ptrace.registers(task.tid).result
+            if at_call:
+                ptrace.set_registers(task.tid, through)
+                self.resume(task)
+                self._until(task, Stop(StopKind.CALL))
+            else:
+                ptrace.set_registers(task.tid, regs)
         return result
+
+    @contextlib.contextmanager
+    def _undisturbed(self, task: Task) -> Iterator[None]:
+        """Hold back the signals of a task while it does something for the lab.
+
+        A handler must not run in the middle of that, on a stack that is none; nor may the signal
+        be taken and sent again, for what came with it would be lost.
+        """
+        if not task.check_signals:
+            yield
+            return
+        blocked = ptrace.blocked_signals(task.tid)
+        ptrace.block_signals(task.tid, _ALL_BUT_FAULTS)
+        yield
+        ptrace.block_signals(task.tid, blocked)
 
     def step_instruction(self, task: Task, regs: Registers, place: Place) -> Stop:
         """Run the one instruction at `regs` with a place opened.
 
-        Returns the stop after it: SIGTRAP, or SIGSEGV where it touches a further closed place.
+        Returns the stop after it: SIGTRAP, SIGSEGV where it touches a further closed place, or
+        another fault.
         """
-        self._go_with(task, injection.step_over_open(task.space.memory, regs, place, trap=True))
-        return self._until(
-            task, Stop(StopKind.SIGNAL, signal.SIGTRAP), Stop(StopKind.SIGNAL, signal.SIGSEGV)
-        )
+        with self._undisturbed(task):
+            self._go_with(task, injection.step_over_open(task.space.memory, regs, place, trap=True))
+            return self._until(task, TRAPPED, *_FAULTS)
 
     def run_instruction(self, task: Task, regs: Registers, place: Place, length: int) -> Stop:
         """Run the one instruction at `regs`, with a place opened, to a trap put behind it.
@@ -208,10 +275,9 @@ class Machine:
         memory, behind = task.space.memory, regs.place + length
         byte = task.space.read(behind, 1)
         injection.write(memory, behind, TRAP)
-        self._go_with(task, injection.step_over_open(memory, regs, place, trap=False))
-        stop = self._until(
-            task, Stop(StopKind.SIGNAL, signal.SIGTRAP), Stop(StopKind.SIGNAL, signal.SIGSEGV)
-        )
+        with self._undisturbed(task):
+            self._go_with(task, injection.step_over_open(memory, regs, place, trap=False))
+            stop = self._until(task, TRAPPED, *_FAULTS)
         injection.write(memory, behind, byte)
         if stop.value == signal.SIGTRAP:
             after = ptrace.registers(task.tid)
@@ -223,16 +289,21 @@ class Machine:
         """Run one instruction of a stopped task."""
         task.running = True
         ptrace.resume(task.tid, ptrace.SINGLE_STEP)
-        self._until(task, Stop(StopKind.SIGNAL, signal.SIGTRAP), request=ptrace.SINGLE_STEP)
+        self._until(task, TRAPPED, request=ptrace.SINGLE_STEP)
 
     def run_to_trap(self, task: Task) -> None:
         """Let a stopped task run to a breakpoint of ours."""
         self.resume(task)
-        self._until(task, Stop(StopKind.SIGNAL, signal.SIGTRAP))
+        self._until(task, TRAPPED)
 
     def go_on_closing(self, task: Task, place: Place) -> None:
-        """Close a place again and run on, in one resume."""
+        """Close a place again and run on, in one resume; or in two, for a signal may be waiting."""
         regs = ptrace.registers(task.tid)
+        if task.check_signals:
+            regs.run_on()
+            ptrace.set_registers(task.tid, regs)
+            self.inject(task, "mprotect", *place)
+            return
         self._go_with(task, injection.step_over_open(task.space.memory, regs, place, trap=False))
 
     @staticmethod

@@ -6,37 +6,75 @@ mappings that the arguments point into are opened before the call and closed aft
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 
+from lab.kernel import ptrace
 from lab.kernel.arch import Registers
 from lab.kernel.window import Region
 from lab.run.control.task import Task
 
+_WORD = 8
+_VECTORS = {
+    **dict.fromkeys(("readv", "writev", "preadv", "pwritev", "preadv2", "pwritev2"), (1, 2)),
+    "vmsplice": (1, 2),
+}
+"""Calls that take buffers in an array: which argument is the array, and which its length."""
+_MESSAGES = {"sendmsg": False, "recvmsg": False, "sendmmsg": True, "recvmmsg": True}
+"""Calls that take them in a struct msghdr, or in an array of these."""
+_MOST = 1024
+"""Buffers that one call takes at most (UIO_MAXIOV)."""
+_MSGHDR, _MMSGHDR = 56, 64
+"""Sizes of these structures; name, vector and its length, and control data are in the first."""
+
 
 def pointed_into(task: Task, regs: Registers) -> list[Region]:
-    """The closed mappings that a call's arguments, or the vectors they name, point into."""
+    """The guarded mappings that a call's arguments, or what they describe, point into."""
     space = task.space
     if not space.regions:
         return []
+    found = (space.region_at(pointer) for pointer in _pointers(task, regs))
+    return list({id(region): region for region in found if region is not None}.values())
+
+
+def _pointers(task: Task, regs: Registers) -> list[int]:
     pointers = list(regs.arguments)
-    for argument in regs.arguments[1:3]:
-        # An iovec, or a msghdr's: a pointer, then a length. Reading too much does no harm.
-        if argument > 1 << 16 and any(region.closed for region in space.regions):
-            pointers += [space.word(argument), space.word(argument + 16)]
-    found = {id(r): r for p in pointers if (r := space.region_at(p)) is not None and r.closed}
-    return list(found.values())
+    call = regs.call
+    if call in _VECTORS:
+        place, length = _VECTORS[call]
+        pointers += _buffers(task, regs[place], regs[length])
+    elif call in _MESSAGES:
+        for number in range(min(regs[2], _MOST) if _MESSAGES[call] else 1):
+            header = regs[1] + number * _MMSGHDR
+            name, _, vector, length, control = (
+                task.space.word(header + _WORD * field) for field in range(5)
+            )
+            pointers += [name, vector, control, *_buffers(task, vector, length)]
+    return pointers
 
 
-@contextlib.contextmanager
-def opened_for(task: Task, regs: Registers) -> Iterator[None]:
-    """Keep the mappings open that a call needs."""
-    regions = pointed_into(task, regs)
+def _buffers(task: Task, vector: int, length: int) -> list[int]:
+    data = task.space.read(vector, 2 * _WORD * min(length, _MOST))
+    return [
+        int.from_bytes(data[place : place + _WORD], "little")
+        for place in range(0, len(data), 2 * _WORD)
+    ]
+
+
+def open_for_call(task: Task) -> list[Region]:
+    """At a stop before a system call: open what it is handed; returns what to close after it."""
+    if not task.space.regions:
+        return []
+    regions = [r for r in pointed_into(task, ptrace.registers(task.tid)) if r.closed]
     for region in regions:
         set_protection(task, region, region.protection)
-    yield
+    return regions
+
+
+def close_after_call(task: Task, regions: Sequence[Region]) -> None:
+    """Close again what is still there: the call may have taken the mapping away."""
     for region in regions:
-        set_protection(task, region, 0)
+        if region in task.space.regions:
+            set_protection(task, region, 0)
 
 
 def set_protection(task: Task, region: Region, protection: int) -> None:

@@ -15,6 +15,7 @@ from lab.run.control.machine import UnexpectedStopError
 from lab.run.control.robust import give_up as give_up_locks
 from lab.run.control.semaphore import set_breakpoints
 from lab.run.control.task import Process, Task, Where
+from lab.run.control.timers import PosixTimer
 from lab.run.control.world import World
 
 _THREAD_GROUP = re.compile(r"^Tgid:\s*(\d+)", re.MULTILINE)
@@ -86,6 +87,7 @@ def became_another_program(world: World, task: Task) -> None:
     process.tasks[:] = [task]
     task.name = process.name
     process.restarting = 0
+    world.forget_timers(process, PosixTimer)
     world.waiters = [waiter for waiter in world.waiters if waiter.task.process is not process]
     words_changed_by_exit(world)
     process.space.leave()

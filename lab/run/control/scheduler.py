@@ -34,12 +34,14 @@ from lab.run.control.robust import give_up as give_up_locks
 from lab.run.control.robust import note as note_locks
 from lab.run.control.semaphore import at_breakpoint
 from lab.run.control.task import CONTINUED, Effect, Operation, Process, Task, Where
+from lab.run.control.timers import Timer
 from lab.run.control.world import World, leaders_last
 from lab.search.strategy import Pending, Point
 from lab.trace import Action, Ending
 
 Choose = Callable[[Point], int]
 _CHANGES_NOTHING = frozenset({Action.READ, Action.WAIT, Action.OPEN})
+_MOST_PASSED = 1000
 _PATIENCE = 16
 """How often a task may look at the same thing, and do nothing else, before it is said to spin."""
 
@@ -71,6 +73,8 @@ class Scheduler:
         self._vain: Counter[tuple[str, str, int]] = Counter()
         """What the task that moved last has done since it, or somebody, last changed something."""
         self._spins = False
+        self._passed = 0
+        """How often time has passed since the last step."""
         self._told = 0
         """Up to which event the chooser knows the run."""
 
@@ -107,6 +111,7 @@ class Scheduler:
         )
         happened = tuple(self.world.events[self._told :])
         self._told = len(self.world.events)
+        self._passed = 0
         point = Point(self._told, pending, default, self._last, blocked, happened)
         return enabled[self._choose(point)]
 
@@ -298,7 +303,7 @@ class Scheduler:
         entered, task.entered = task.entered, None
         before, task.where = task.where, Where.READY
         if stop.kind is StopKind.CALL_DONE and entered is not None:
-            result = ptrace.registers(task.tid).result
+            result = self.machine.leave_call(task, entered, stop)
             self.world.note(task, entered.action, entered.call, entered.object, result)
         elif stop.kind is StopKind.GROUP_STOP and before is Where.GROUP_STOPPED:
             self._group_stopped(task, stop.value)
@@ -336,7 +341,7 @@ class Scheduler:
         world = self.world
         process.ended = world.seconds
         process.status = stop.value if stop.kind is StopKind.EXITED else -stop.value
-        world.timers.pop(process.host, None)
+        world.forget_timers(process, Timer)
         process.space.leave()
         for child in process.children:
             if child.ended is None and not child.helper:
@@ -374,8 +379,10 @@ class Scheduler:
             for task in alive
             if task.operation is not None and task.operation.deadline is not None
         ]
-        deadlines += [timer.deadline for timer in self.world.timers.values()]
-        if not deadlines:
+        deadlines += self.world.alarms()
+        # An alarm that comes again and again, to nobody who would hear it, is no way out.
+        self._passed += 1
+        if not deadlines or self._passed > _MOST_PASSED:
             return False
         self.world.clock = max(self.world.clock, min(deadlines))
         for task in alive:
@@ -390,14 +397,14 @@ class Scheduler:
 
     def _fire_timers(self) -> None:
         world = self.world
-        for host, timer in list(world.timers.items()):
-            if world.clock >= timer.deadline:
-                os.kill(host, signal.SIGALRM)
-                world.signals_may_be_pending()
-                if timer.interval:
-                    timer.deadline += timer.interval
-                else:
-                    del world.timers[host]
+        for timer in world.timers:
+            if not timer.deadline or world.clock < timer.deadline:
+                continue
+            interval = timer.interval
+            times = 1 + ((world.clock - timer.deadline) // interval if interval else 0)
+            timer.deadline = timer.deadline + times * interval if interval else 0
+            timer.go_off(times)
+            world.signals_may_be_pending()
 
 
 def deliverable_now(task: Task) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lab.kernel.arch import Registers
-from lab.kernel.window import Space
+from lab.kernel.window import Region, Space
 from lab.search.strategy import Pending
 from lab.trace import Action, Event
 
@@ -154,6 +155,8 @@ class Operation:
     """While it is not ready it waits, without end, and does not fail instead."""
     also: tuple[str, ...] = ()
     """Further objects that it changes."""
+    opened: Sequence[Region] = ()
+    """Mappings that are open for the kernel while its call sleeps there."""
 
     def ready(self) -> bool:
         """Whether it would not block now."""

@@ -21,6 +21,7 @@ from lab.kernel.pidfd import pidfd_open
 from lab.kernel.window import SharedMemory, Space
 from lab.run.control.machine import Machine
 from lab.run.control.task import Effect, Operation, Process, Task, Where
+from lab.run.control.timers import Timer
 from lab.trace import Action, Event
 
 if TYPE_CHECKING:
@@ -47,15 +48,6 @@ class Opened:
 
 
 @dataclass
-class Timer:
-    """An alarm that a process has set, on the virtual clock."""
-
-    process: Process
-    deadline: int
-    interval: int
-
-
-@dataclass
 class World:
     """The state of one controlled run."""
 
@@ -73,8 +65,7 @@ class World:
     events: list[Event] = field(default_factory=list)
     memories: dict[tuple[str, int, int], SharedMemory] = field(default_factory=dict)
     pidfds: dict[int, int] = field(default_factory=dict)
-    timers: dict[int, Timer] = field(default_factory=dict)
-    """By the tracer's PID of the process."""
+    timers: list[Timer] = field(default_factory=list)
     made_by: dict[tuple[str, str, int], str] = field(default_factory=dict)
     """Who made which object: the kind of table, the name there, the id."""
     versions: dict[str, int] = field(default_factory=dict)
@@ -117,16 +108,24 @@ class World:
         for task in self.alive:
             task.check_signals = task.check_alive = True
 
-    def set_timer(self, process: Process, deadline: int, interval: int) -> None:
-        """Let a process be sent SIGALRM at a moment of the virtual clock."""
-        self.timers[process.host] = Timer(process, deadline, interval)
+    def alarms(self) -> list[int]:
+        """The moments at which timers go off."""
+        return [timer.deadline for timer in self.timers if timer.deadline]
+
+    def forget_timers(self, process: Process, kind: type[Timer]) -> None:
+        """Timers end with their process; some already when it becomes another program."""
+        self.timers = [
+            timer
+            for timer in self.timers
+            if timer.process is not process or not isinstance(timer, kind)
+        ]
 
     def sleep_until(self, deadline: int) -> bool:
         """Move the clock to the end of a sleep, or only to the first alarm before it.
 
         Returns whether an alarm comes first.
         """
-        alarm = min((timer.deadline for timer in self.timers.values()), default=deadline)
+        alarm = min(self.alarms(), default=deadline)
         self.clock = max(self.clock, min(alarm, deadline))
         return alarm < deadline
 
@@ -277,8 +276,19 @@ class World:
         nothing is consumed. (A duplicate of a lock must never be *used*, but polling is safe.)
         A descriptor that is not open counts as ready: the call fails at once.
         """
+        target = self.target(task, descriptor)
+        if target == _SIGNALFD:
+            # Polled through a duplicate it would tell of the tracer's signals.
+            wanted = procfs.mask_of_signalfd(task.tid, descriptor)
+            return bool(procfs.signals(task.tid).pending & wanted)
         duplicate = self.duplicate(task, descriptor)
         if duplicate is None:
+            return True
+        if target == _EPOLL and any(
+            self.target(task, watched) == _SIGNALFD and self.pollable(task, watched, events)
+            for watched in procfs.watched_by_epoll(task.tid, descriptor)
+        ):
+            os.close(duplicate)
             return True
         try:
             poll = select.poll()
@@ -336,6 +346,9 @@ class World:
         """Let go of everything that the run made the tracer hold."""
         for memory in self.memories.values():
             memory.close()
+        for timer in self.timers:
+            timer.close()
+        self.timers.clear()
         for descriptor in self.pidfds.values():
             os.close(descriptor)
         self.pidfds.clear()
@@ -369,3 +382,4 @@ _PLAIN = ("/dev/", "/memfd:", "/proc/", "anon_inode:")
 """What is no stream, as links in /proc read: most of what a process has open."""
 _CLOSES_ON_EXEC = 0o2000000
 _AT_FDCWD = -100
+_SIGNALFD, _EPOLL = "anon_inode:[signalfd]", "anon_inode:[eventpoll]"

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import stat
 
-from lab.kernel import ptrace
-from lab.kernel.arch import Registers, injection
+from lab.kernel.arch import Registers
 from lab.kernel.window import Space
-from lab.run.control.opening import opened_for
-from lab.run.control.task import CallOperation, Effect, Operation, Task, Where
+from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import deadline_of
 from lab.run.control.world import Model, Opened, World
 from lab.trace import Action
 
 _SHOWN = 64
-_INTERRUPTED = (-512, -514)
-"""ERESTARTSYS and ERESTARTNOHAND: the kernel restarts the call, or it returns EINTR."""
 _PIPE_BUF = 4096
 
 
@@ -67,12 +62,10 @@ class DescriptorCall(CallOperation):
     def perform(self, task: Task) -> Effect:
         """Make the call."""
         sent = self._content(task.space) if self.action in (Action.SEND, Action.WRITE) else b""
-        with opened_for(task, self.regs):
-            if self._must_enter():
-                return self._enter(task, sent)
-            result = task.machine.run_to_end_of_call(task)
-        if result in _INTERRUPTED:
-            return Effect(after=sent, result=-errno.EINTR)
+        if self._must_enter():
+            entered = task.machine.enter_call(task, self)
+            return Effect(after=sent, result=entered)
+        result = task.machine.run_changed(task, self.regs, self._changed(task))
         received = b""
         if self.action in (Action.RECEIVE, Action.READ) and result > 0:
             received = self._content(task.space)[: max(0, result)]
@@ -84,14 +77,9 @@ class DescriptorCall(CallOperation):
             self.action is Action.SEND and stat.S_ISFIFO(self.what.mode) and self.size > _PIPE_BUF
         )
 
-    def _enter(self, task: Task, sent: bytes) -> Effect:
-        task.machine.resume(task, ptrace.SYSCALL)
-        stop = task.machine.wait_or_sleep(task)
-        if stop is None:
-            task.where = Where.IN_KERNEL
-            task.entered = self
-            return Effect(after=sent)
-        return Effect(after=sent, result=task.machine.result_of(task, stop))
+    def _changed(self, _task: Task) -> dict[int, int]:
+        """Arguments that the kernel is to see in place of the program's."""
+        return {}
 
     def _never_blocks(self) -> bool:
         """The descriptor or the call is non-blocking."""
@@ -135,13 +123,9 @@ class QueueCall(DescriptorCall):
         """As for any descriptor, or past the time limit."""
         return super().ready() or (self.deadline is not None and self.world.clock >= self.deadline)
 
-    def perform(self, task: Task) -> Effect:
-        """Make the call; its own time limit is the virtual clock's business."""
-        if self.regs[4]:
-            os.pwrite(task.space.memory, bytes(16), injection.SCRATCH)
-            self.regs[4] = injection.SCRATCH
-            ptrace.set_registers(task.tid, self.regs)
-        return super().perform(task)
+    def _changed(self, task: Task) -> dict[int, int]:
+        # Its time limit is the virtual clock's business: past it, or never in need of it.
+        return {4: task.machine.lend(task, bytes(16))} if self.regs[4] else {}
 
 
 def _on_descriptor(action_of_stream: Action, action_of_file: Action) -> Model:

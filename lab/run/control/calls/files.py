@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
-from lab.kernel import ptrace
 from lab.kernel.arch import Registers
-from lab.run.control.task import CallOperation, Effect, Operation, Task, Where
+from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.world import Model, World
 from lab.trace import Action
 
@@ -77,12 +76,7 @@ class FifoOpen(CallOperation):
 
     def perform(self, task: Task) -> Effect:
         """Enter the call; it may sleep there."""
-        task.machine.resume(task, ptrace.SYSCALL)
-        stop = task.machine.wait_or_sleep(task)
-        if stop is None:
-            task.where, task.entered = Where.IN_KERNEL, self
-            return Effect()
-        return Effect(result=task.machine.result_of(task, stop))
+        return Effect(result=task.machine.enter_call(task, self))
 
 
 class Lock(CallOperation):
@@ -129,21 +123,20 @@ class Lock(CallOperation):
 
     def perform(self, task: Task) -> Effect:
         """Try; a refusal of a waiting call is no step."""
-        original = self.regs.copy()
-        if self.waits:
-            changed = self.regs.copy()
-            changed[1] = (
-                _WAITING[self.argument(1)] if self.call == "fcntl" else (changed[1] | _LOCK_NB)
-            )
-            task.machine.set_registers(task, changed)
-        result = task.machine.run_to_end_of_call(task)
+        result = task.machine.run_changed(task, self.regs, {1: self._at_once()})
         if self.waits and result in (-_EAGAIN, -_EACCES):
             self.refused_at = self.world.version(self.object)
-            task.machine.back_before_call(task, original)
+            task.machine.back_before_call(task, self.regs)
             task.operation = self
             return Effect(result=result, no_step=True)
         failed = self.action is Action.ACQUIRE and result < 0
         return Effect(after=self.mode, result=result, action=Action.READ if failed else None)
+
+    def _at_once(self) -> int:
+        """The command that does not wait."""
+        if self.call == "fcntl":
+            return _WAITING.get(self.argument(1), self.regs[1])
+        return self.regs[1] | (_LOCK_NB if self.waits else 0)
 
     def interrupt(self, task: Task) -> Effect:
         """With a signal pending the kernel breaks the wait itself."""

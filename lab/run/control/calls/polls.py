@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 
 from lab.kernel.arch import Registers
+from lab.run.control.calls.signals import handled
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import timespec
 from lab.run.control.world import Model, World
@@ -29,32 +30,40 @@ class Poll(CallOperation):
         names = [what.identity for fd, _ in wanted if (what := world.opened(task, fd))]
         self.object = " ".join(dict.fromkeys(name for name in names if name))
         self.sleeps = not wanted
+        self.mask = _mask(task, name, regs)
         limit = self._limit(task)
         if limit is not None:
             self.deadline = world.clock + limit
         self.waits = limit is None
 
     def ready(self) -> bool:
-        """A descriptor is ready, or the time is over."""
+        """A descriptor is ready, the time is over, or a signal comes that only the wait lets in."""
+        if self.sleeps and self.deadline is not None:
+            return not (self.task.check_signals and handled(self.task, self.mask))
         if self.deadline is not None and self.world.clock >= self.deadline:
             return True
-        return any(self.world.pollable(self.task, fd, events) for fd, events in self.wanted)
+        return self._has_event() or self._let_in()
 
     def perform(self, task: Task) -> Effect:
         """Make the call, without time to wait: what is ready is ready."""
+        if self._let_in() and not self._has_event():
+            return self.interrupt(task)
+        if self.sleeps and self.deadline is not None and self.world.sleep_until(self.deadline):
+            task.operation = self
+            return Effect()
         index, pointer = _LIMIT[self.call]
-        if pointer:
-            task.machine.give_no_time(task, self.regs, index)
-        else:
-            self.regs[index] = 0
-            task.machine.set_registers(task, self.regs)
-        if self.sleeps and self.deadline is not None:
-            self.world.clock = max(self.world.clock, self.deadline)
-        return Effect(result=task.machine.run_to_end_of_call(task))
+        no_time = task.machine.lend(task, bytes(16)) if pointer else 0
+        return Effect(result=task.machine.run_changed(task, self.regs, {index: no_time}))
 
     def interrupt(self, task: Task) -> Effect:
         """With a signal pending the kernel breaks the wait itself."""
         return Effect(result=task.machine.run_to_end_of_call(task))
+
+    def _has_event(self) -> bool:
+        return any(self.world.pollable(self.task, fd, events) for fd, events in self.wanted)
+
+    def _let_in(self) -> bool:
+        return self.mask is not None and bool(handled(self.task, self.mask))
 
     def _limit(self, task: Task) -> int | None:
         index, pointer = _LIMIT[self.call]
@@ -79,6 +88,17 @@ _LIMIT = {
     "epoll_pwait2": (3, True),
 }
 """Which argument is the time limit, and whether it is a pointer."""
+
+
+def _mask(task: Task, name: str, regs: Registers) -> int | None:
+    """The signals that are blocked during the call, where it says so itself."""
+    address = regs[_MASK[name]] if name in _MASK else 0
+    if name == "pselect6" and address:
+        address = task.space.word(address)
+    return task.space.word(address) if address else None
+
+
+_MASK = {"ppoll": 3, "pselect6": 5, "epoll_pwait": 4, "epoll_pwait2": 4}
 
 
 def _polled(task: Task, regs: Registers) -> list[tuple[int, int]]:

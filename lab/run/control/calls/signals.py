@@ -9,10 +9,9 @@ pause is the bug that they are known for.
 from __future__ import annotations
 
 import errno
-import os
 import signal
 
-from lab.kernel import procfs, ptrace
+from lab.kernel import procfs
 from lab.kernel.arch import Registers
 from lab.run.control.robust import note as note_locks
 from lab.run.control.task import CallOperation, Effect, Operation, Process, Task
@@ -112,9 +111,8 @@ class WaitForSignal(CallOperation):
 
     def perform(self, task: Task) -> Effect:
         """Make the call; with nothing pending it has no time left."""
-        if self.regs[2]:
-            task.machine.give_no_time(task, self.regs, 2)
-        return Effect(result=task.machine.run_to_end_of_call(task))
+        changed = {2: task.machine.lend(task, bytes(16))} if self.regs[2] else {}
+        return Effect(result=task.machine.run_changed(task, self.regs, changed))
 
     def interrupt(self, task: Task) -> Effect:
         """With another signal pending the kernel breaks the wait itself."""
@@ -248,31 +246,6 @@ def _wait(world: World, task: Task, name: str, regs: Registers) -> Operation:
     return WaitForSignal(world, task, name, regs)
 
 
-def _alarm(world: World, task: Task, name: str, regs: Registers) -> None:
-    """Alarm and setitimer(ITIMER_REAL), on the virtual clock."""
-    if name == "alarm":
-        first, interval, old = regs[0] * 1_000_000_000, 0, 0
-    else:
-        if regs[0] & 0xFFFFFFFF != 0:
-            return  # a timer of CPU time: real
-        interval = _timeval(task, regs[1]) if regs[1] else 0
-        first = _timeval(task, regs[1] + 16) if regs[1] else 0
-        old = regs[2]
-    remaining = world.timers.pop(task.process.host, None)
-    left = max(0, remaining.deadline - world.clock) if remaining else 0
-    if first:
-        world.set_timer(task.process, world.clock + first, interval)
-    if old:
-        data = (left // 10**9).to_bytes(8, "little") + (left % 10**9 // 1000).to_bytes(8, "little")
-        os.pwrite(task.space.memory, bytes(16) + data, old)
-    regs.skip_call(-(-left // 10**9) if name == "alarm" else 0)
-    ptrace.set_registers(task.tid, regs)
-
-
-def _timeval(task: Task, address: int) -> int:
-    return task.space.word(address) * 10**9 + task.space.word(address + 8) * 1000
-
-
 def _signed(value: int) -> int:
     value &= 0xFFFFFFFF
     return value - (1 << 32) if value >> 31 else value
@@ -286,6 +259,4 @@ TABLE: dict[str, Model] = {
     "pause": _pause,
     "rt_sigsuspend": _pause,
     "rt_sigtimedwait": _wait,
-    "alarm": _alarm,
-    "setitimer": _alarm,
 }

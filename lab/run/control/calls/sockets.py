@@ -7,10 +7,9 @@ misses none.
 
 from __future__ import annotations
 
-from lab.kernel import ptrace
 from lab.kernel.arch import Registers
 from lab.run.control.calls.descriptors import DescriptorCall
-from lab.run.control.task import CallOperation, Effect, Operation, Task, Where
+from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.world import Model, World
 from lab.trace import Action
 
@@ -32,12 +31,7 @@ class AddressCall(CallOperation):
     def perform(self, task: Task) -> Effect:
         """Make the call; connecting may sleep until there is room in the backlog."""
         self._remember(task)
-        task.machine.resume(task, ptrace.SYSCALL)
-        stop = task.machine.wait_or_sleep(task)
-        if stop is None:
-            task.where, task.entered = Where.IN_KERNEL, self
-            return Effect()
-        return Effect(result=task.machine.result_of(task, stop))
+        return Effect(result=task.machine.enter_call(task, self))
 
     def _remember(self, task: Task) -> None:
         what = self.world.opened(task, self.argument(0))

@@ -10,7 +10,6 @@ import struct
 
 from lab.kernel import sysv
 from lab.kernel.arch import Registers
-from lab.run.control.opening import opened_for
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import timespec
 from lab.run.control.world import Model, World
@@ -70,10 +69,8 @@ class SemaphoreOperation(CallOperation):
         """Make the call; past its time limit with none left."""
         before = self._value()
         late = self.deadline is not None and self._late()
-        if late:
-            task.machine.give_no_time(task, self.regs, 3)
-        with opened_for(task, self.regs):
-            result = task.machine.run_to_end_of_call(task)
+        changed = {3: task.machine.lend(task, bytes(16))} if late else {}
+        result = task.machine.run_changed(task, self.regs, changed)
         action = None if result >= 0 else Action.READ
         if result >= 0:
             self._remember_undo(task)
@@ -126,17 +123,11 @@ class QueueOperation(CallOperation):
     def perform(self, task: Task) -> Effect:
         """Make the call, without waiting."""
         index = 3 if self.action is Action.SEND else 4
-        original = self.regs.copy()
-        waiting = not self.regs[index] & _NOWAIT
-        self.regs[index] |= _NOWAIT
-        task.machine.set_registers(task, self.regs)
         sent = self._text(task) if self.action is Action.SEND else b""
-        with opened_for(task, self.regs):
-            result = task.machine.run_to_end_of_call(task)
-        self.regs = original
-        if waiting and result in (-_ENOMSG, -_EAGAIN):
+        result = task.machine.run_changed(task, self.regs, {index: self.regs[index] | _NOWAIT})
+        if self.waits and result in (-_ENOMSG, -_EAGAIN):
             self.refused_at = self.world.version(self.object)
-            task.machine.back_before_call(task, original)
+            task.machine.back_before_call(task, self.regs)
             task.operation = self
             return Effect(result=result, action=None, no_step=True)
         received = self._text(task)[: max(0, result)] if self.action is Action.RECEIVE else b""
@@ -173,8 +164,7 @@ class Control(CallOperation):
 
     def perform(self, task: Task) -> Effect:
         """Make the call."""
-        with opened_for(task, self.regs):
-            result = task.machine.run_to_end_of_call(task)
+        result = task.machine.run_to_end_of_call(task)
         if self.action is Action.CREATE and result >= 0:
             self.world.made_by.setdefault(("sysv", self.kind, result), task.name)
             self.world.sysv_identity(self.kind, result)
