@@ -18,6 +18,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lab import __version__
+from lab.pristine import start_again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises SystemExit where argparse ends the program: help, version, usage errors.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and _is_to_be_repeated(words):
+        start_again()
     _mend_streams()
     try:
         status = _dispatch(words)
@@ -53,6 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return status
+
+
+def _is_to_be_repeated(words: list[str]) -> bool:
+    own = words[: words.index("--")] if "--" in words else words
+    return any(word in _CONTROLLED for word in own[:1]) or "--explore" in own
+
+
+_CONTROLLED = ("explore", "replay", "compare")
 
 
 def _mend_streams() -> None:
