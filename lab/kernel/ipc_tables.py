@@ -203,9 +203,12 @@ def files_below(directory: int, path: str, original: int | None = None) -> Itera
 
 
 def _is_shut(folder: str, at: int) -> bool:
-    """Whether a walk does not enter it: a link to a directory, or one that may not be read."""
-    link = stat.S_ISLNK(os.stat(folder, dir_fd=at, follow_symlinks=False).st_mode)
-    return link or not os.access(folder, os.R_OK | os.X_OK, dir_fd=at)
+    """Whether the walk does not enter it: a link to a directory, or one that may not be read."""
+    try:
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at))
+    except OSError:
+        return True
+    return False
 
 
 def _is_in(place: str, directory: int | None) -> bool:

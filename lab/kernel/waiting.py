@@ -9,6 +9,7 @@ to be of the run. What is not understood is timed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from lab.kernel import procfs
 from lab.kernel.arch import NAMES, SUPPORTED
+from lab.kernel.namespaces import SHM
 from lab.kernel.outside import ANY_QUEUE, Outside
 from lab.trace import ObjectType
 
@@ -165,15 +167,22 @@ def _futex(name: str, sleeper: Sleeper) -> Wait:
             system_v = mapping.path.startswith("/SYSV")
             device = ObjectType.SYSV_SHM if system_v else mapping.device
             timed = bool(timeout) or sleeper.outside.shares((device, mapping.inode))
-            return Wait(name, _shared_name(mapping.path), "another process to release it", timed)
+            return Wait(name, _shared_name(mapping), "another process to release it", timed)
     return Wait(name, "a lock of this process", "another thread", timed=bool(timeout))
 
 
-def _shared_name(path: str) -> str:
-    base = path.removeprefix("/dev/shm/")  # glibc's place for named objects
-    if base == path:
+def _shared_name(mapping: procfs.Mapping) -> str:
+    """As the object's users know it."""
+    path = mapping.path.removesuffix(" (deleted)")
+    if not path.startswith(f"{SHM}/"):
         return "anonymous shared memory" if path.startswith("/dev/zero") or not path else path
-    return "/" + base.removeprefix("sem.").removesuffix(" (deleted)")
+    name = os.path.basename(path)
+    if path != mapping.path:
+        # glibc makes a semaphore under another name first, which its maker's mapping keeps.
+        with contextlib.suppress(FileNotFoundError):
+            files = list(os.scandir(SHM))
+            name = next((file.name for file in files if file.inode() == mapping.inode), name)
+    return "/" + name.removeprefix("sem.")
 
 
 def _sysv(

@@ -61,7 +61,7 @@ class PrivateStock:
         for layer in self._world.tmp:
             left += ipc_tables.files_below(layer.changes, layer.path, layer.original)
         new = [entry for entry in _special_files(self._places) if entry.key not in self._before]
-        ours = [entry for entry in new if _is_ours(entry, watch)]
+        ours = [entry for entry in new if is_ours(entry, watch)]
         objects = _described(left + ours, self._seen.values(), watch)
         queues = [entry for entry in left if entry.type is ObjectType.POSIX_MQ]
         notes = (*_remove(queues + ours), *_unattributed(new, ours))
@@ -74,7 +74,8 @@ class HostStock:
     def __init__(self) -> None:
         self.tmp = tempfile.mkdtemp(prefix="lab-")
         """A directory to be the run's TMPDIR: what is in it at the end, the run left."""
-        self._queues = _openable("/dev/mqueue")
+        # An empty mount point would list nothing, as if there were no queues.
+        self._queues = _openable("/dev/mqueue") if os.path.ismount("/dev/mqueue") else None
         # Real paths, as the kernel shows them where a process has such a file open.
         paths = map(os.path.realpath, (tempfile.gettempdir(), "/tmp", "."))
         self._places = [
@@ -96,11 +97,11 @@ class HostStock:
     def take(self, watch: Watch) -> Stock:
         """List and remove what the run left; note what cannot be attributed."""
         new = list(self._new())
-        ours = [entry for entry in new if _is_ours(entry, watch)]
+        ours = [entry for entry in new if is_ours(entry, watch)]
         private = _directory(self.tmp)
         temporary = list(ipc_tables.files_below(private, self.tmp))
         os.close(private)
-        used = [entry for entry in self._seen.values() if _is_ours(entry, watch)]
+        used = [entry for entry in self._seen.values() if is_ours(entry, watch)]
         objects = _described(ours + temporary, used, watch)
         notes = (*_remove(ours), *_unattributed(new, ours))
         ipc_tables.remove_tree(self.tmp)
@@ -136,7 +137,8 @@ def _thing(entry: Entry) -> Thing:
     return (entry.device, entry.inode)
 
 
-def _is_ours(entry: Entry, watch: Watch) -> bool:
+def is_ours(entry: Entry, watch: Watch) -> bool:
+    """Whether a process of the run made an object, or, where that is not kept, has used it."""
     return bool(_maker(entry, watch) if entry.creator else _users(entry, watch))
 
 
@@ -150,9 +152,16 @@ def _users(entry: Entry, watch: Watch) -> tuple[str, ...]:
     if entry.type is ObjectType.SYSV_SHM:
         names |= {name for name, _ in watch.users.get((0, int(entry.handle)), ())}
     elif isinstance(entry.handle, str):
-        place = (entry.device, entry.inode)
-        names |= {name for name, path in watch.users.get(place, ()) if path == entry.handle}
+        users = watch.users.get((entry.device, entry.inode), set())
+        # A disk gives an inode out again as soon as its file is gone, and only the path tells the
+        # files apart. Shared memory has ever new ones; and a semaphore's path is no help, since
+        # glibc makes it under another name.
+        on_disk = entry.type in _ON_DISK
+        names |= {name for name, path in users if not on_disk or path == entry.handle}
     return tuple(sorted(names, key=lambda name: int(name[1:])))
+
+
+_ON_DISK = (ObjectType.FIFO, ObjectType.UNIX_SOCKET, ObjectType.TEMP_FILE)
 
 
 def _described(left: list[Entry], seen: Iterable[Entry], watch: Watch) -> tuple[SharedObject, ...]:

@@ -49,6 +49,7 @@ class Watch:
         self._seen: list[Seen] = []
         self._current: dict[int, Seen] = {}
         self._last_look = 0.0
+        self._last_change = 0.0
         self.users: dict[tuple[int, int], set[tuple[str, str]]] = {}
         """Who was seen to have a file open or mapped, by device and inode; and by which path,
         for an inode is given out again as soon as its file is gone. (A System V segment is a file
@@ -128,6 +129,7 @@ class Watch:
         seen = Seen(f"P{len(self._seen)}", handle, parent, command, image, now)
         self._seen.append(seen)
         self._current[pid] = seen
+        self._last_change = now
         return seen
 
     def reaped_by_init(self, seen: Seen, status: int) -> None:
@@ -141,7 +143,7 @@ class Watch:
             # The root is init's own child. And whoever was alive after its parent died has init
             # for a parent: that one did its duty, there was no zombie.
             seen.reaped = now
-        self._current.pop(seen.pid, None)
+        self._leaves(seen, now)
 
     def look_at_objects(self, go_on: Callable[[], bool] = lambda: True) -> None:
         """Note who has which object open or mapped.
@@ -166,7 +168,10 @@ class Watch:
                 self.users.setdefault(place, set()).add((seen.name, path))
 
     def look_at_sleeps(self) -> float | None:
-        """Note who sleeps; returns since when the whole run has been asleep, or None."""
+        """Note who sleeps; returns since when nothing has moved in the whole run, or None.
+
+        A death counts as a move: it may be what a sleeper waits for, and it has yet to wake up.
+        """
         now = self.now
         for seen in self.alive:
             sleeps = {}
@@ -179,7 +184,7 @@ class Watch:
         asleep = [seen.asleep_since for seen in self.alive]
         if not asleep or None in asleep:
             return None
-        return max(since for since in asleep if since is not None)
+        return max(self._last_change, *(since for since in asleep if since is not None))
 
     def blocked(self) -> tuple[Blocked, ...]:
         """Every sleeping process, with what it waits for."""
@@ -243,7 +248,7 @@ class Watch:
         seen.status = process_stat.exit_status(seen.pid)
         if seen.ended is not None:
             return
-        seen.ended = now
+        seen.ended = self._last_change = now
         # A parent that is on its way out can wait no more. Who was first is not known, so neither.
         if seen.parent is not None and process_stat.is_ending(seen.parent.pid):
             self._parent_is_dead(seen, now)
@@ -262,6 +267,10 @@ class Watch:
         if seen.ended is None:
             seen.ended = now
         seen.reaped = now
+        self._leaves(seen, now)
+
+    def _leaves(self, seen: Seen, now: float) -> None:
+        self._last_change = now
         self._current.pop(seen.pid, None)
 
     def _parent_is_dead(self, seen: Seen, now: float) -> None:

@@ -18,6 +18,7 @@ from lab.run.observe import observe_body
 from lab.run.worlds import choose
 from lab.trace import Trace
 from tests.run.forked import in_child
+from tests.run.looks import counted
 
 NOBODY = "nobody"
 
@@ -40,11 +41,15 @@ class Sandbox:
         """Observe a body, and fail if a process or a temporary file is left."""
 
         def observed() -> Trace:
-            return _observed(body, self.isolation, Limits(**limits))
+            return self.observe(body, **limits)
 
         trace = in_child(observed, user=self.user) if self.user else observed()
         assert os.listdir(self.tmp) == []
         return trace
+
+    def observe(self, body: Callable[[], Any], **limits: Any) -> Trace:
+        """Observe a body as whoever runs this, and fail if a process is left."""
+        return _observed(body, self.isolation, Limits(**limits))
 
 
 def _observed(body: Callable[[], Any], isolation: Isolation, limits: Limits) -> Trace:
@@ -70,8 +75,11 @@ def own_tmp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture(params=["namespaces", "snapshots", "namespaces-nobody", "snapshots-nobody"])
-def sandbox(request: pytest.FixtureRequest, own_tmp: Path) -> Sandbox:
-    """A sandbox of each kind."""
+def sandbox(
+    request: pytest.FixtureRequest, own_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> Sandbox:
+    """A sandbox of each kind. A body can call `looks.be_seen`."""
+    counted(monkeypatch)
     isolation, _, user = request.param.partition("-")
     if user and os.geteuid() != 0:
         pytest.skip("the tests already run as an ordinary user; only root can become another")

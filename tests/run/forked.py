@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import pwd
+import signal
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pytest
@@ -50,6 +52,26 @@ def in_child(function: Callable[[], Result], *, user: str = "") -> Result:
         pytest.fail(f"in the child:\n{told}")
     result: Result = told[0]
     return result
+
+
+@contextlib.contextmanager
+def stranger(function: Callable[[], object], *, user: str = "") -> Iterator[int]:
+    """A process beside the run that does something of its own; killed in the end."""
+    account = pwd.getpwnam(user) if user else None
+    child = worlds.fork()
+    if child == 0:
+        try:
+            if account is not None:
+                _become(account)
+            function()
+        finally:
+            traceback.print_exc()
+            os._exit(1)
+    try:
+        yield child
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def _become(account: pwd.struct_passwd) -> None:

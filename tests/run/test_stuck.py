@@ -261,6 +261,21 @@ def test_two_who_hand_something_to_and_fro_are_not_stuck(sandbox: Sandbox) -> No
     assert sandbox(body, **PATIENT).ending is Ending.TIMED_OUT
 
 
+def test_the_death_of_a_child_is_a_move_of_its_parent(sandbox: Sandbox) -> None:
+    """It has slept for long, and the child is dead, but it has yet to wake up and see that."""
+
+    def body() -> Tally:
+        for _ in range(30):
+            child = os.fork()
+            if child == 0:
+                time.sleep(0.04)
+                os._exit(0)
+            os.waitpid(child, 0)
+        return Tally(1, 1)
+
+    assert sandbox(body, stuck_after=0.02).ending is Ending.COMPLETED
+
+
 # --- What somebody outside may end ---------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from lab.run.watch import Watch
 from lab.trace import Process, Trace
 from tests.run.conftest import Sandbox
 from tests.run.forked import in_child
+from tests.run.looks import be_seen
 
 
 def kinds(trace: Trace) -> set[Kind]:
@@ -41,11 +43,6 @@ def interpreter(sandbox: Sandbox) -> None:
         lambda: os.access(os.path.realpath(sys.executable), os.X_OK), user=sandbox.user
     ):
         pytest.skip(f"{sandbox.user} may not execute {os.path.realpath(sys.executable)}")
-
-
-def spend(seconds: float) -> None:
-    """Pass time that a process needs, or that makes it be seen. No test depends on how much."""
-    time.sleep(seconds)
 
 
 def forked(body: Callable[[], None]) -> int:
@@ -73,7 +70,7 @@ def test_a_child_not_waited_for_at_the_end_is_a_zombie_however_short_its_life(
 
 def test_a_child_that_was_waited_for_is_none(sandbox: Sandbox) -> None:
     def body() -> None:
-        os.waitpid(forked(lambda: spend(0.03)), 0)
+        os.waitpid(forked(be_seen), 0)
 
     trace = sandbox(body)
 
@@ -85,8 +82,17 @@ def test_whoever_ends_before_his_elder_is_none_when_they_are_waited_for_in_order
     sandbox: Sandbox,
 ) -> None:
     def body() -> None:
-        children = [forked(lambda: spend(0.08)), forked(lambda: spend(0.02))]
-        for child in children:
+        told, tell = os.pipe()
+
+        def elder() -> None:
+            os.read(told, 1)
+            be_seen()
+
+        def younger() -> None:
+            be_seen()
+            os.write(tell, b"!")
+
+        for child in [forked(elder), forked(younger)]:
             os.waitpid(child, 0)
 
     trace = sandbox(body)
@@ -102,7 +108,8 @@ def test_whoever_ends_before_his_elder_is_none_when_they_are_waited_for_in_order
 def test_a_zombie_that_lasted_too_long_is_one_although_it_was_reaped(sandbox: Sandbox) -> None:
     def body() -> None:
         child = forked(lambda: None)
-        spend(0.2)
+        be_seen()
+        time.sleep(0.2)
         os.waitpid(child, 0)
 
     assert kinds(sandbox(body, zombie_after=0.1)) == {Kind.ZOMBIE}
@@ -111,8 +118,8 @@ def test_a_zombie_that_lasted_too_long_is_one_although_it_was_reaped(sandbox: Sa
 def test_a_parent_that_ignores_sigchld_has_no_zombies(sandbox: Sandbox) -> None:
     def body() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        forked(lambda: spend(0.03))
-        spend(0.1)
+        gone = os.pidfd_open(forked(be_seen))
+        select.select([gone], [], [])
 
     trace = sandbox(body)
 
@@ -129,9 +136,9 @@ def test_a_sigchld_handler_that_reaps_leaves_no_zombie(sandbox: Sandbox) -> None
             gone.set()
 
         signal.signal(signal.SIGCHLD, reap)
-        forked(lambda: spend(0.02))
+        forked(be_seen)
         while not gone.is_set():
-            spend(0.01)
+            time.sleep(0.01)
 
     assert findings(sandbox(body)) == ()
 
@@ -139,7 +146,7 @@ def test_a_sigchld_handler_that_reaps_leaves_no_zombie(sandbox: Sandbox) -> None
 def test_a_grandchild_whose_parent_died_without_waiting_is_a_zombie(sandbox: Sandbox) -> None:
     def middle() -> None:
         forked(lambda: os._exit(3))
-        spend(0.1)
+        be_seen()
 
     def body() -> None:
         os.waitpid(forked(middle), 0)
@@ -173,7 +180,7 @@ def test_a_child_that_ends_right_after_its_parent_is_no_zombie(
 
 def test_whoever_outlives_his_parent_is_an_orphan(sandbox: Sandbox) -> None:
     def body() -> None:
-        os.waitpid(forked(lambda: _leave(lambda: spend(60))), 0)
+        os.waitpid(forked(lambda: _leave(signal.pause)), 0)
 
     trace = sandbox(body)
 
@@ -185,12 +192,12 @@ def test_whoever_outlives_his_parent_is_an_orphan(sandbox: Sandbox) -> None:
 
 def _leave(body: Callable[[], None]) -> None:
     forked(body)
-    spend(0.03)  # to be seen
+    be_seen()
 
 
 def test_a_child_that_lives_on_for_a_moment_only_is_no_orphan(sandbox: Sandbox) -> None:
     def body() -> None:
-        forked(lambda: spend(0.05))
+        forked(lambda: be_seen(open_files=False))
 
     trace = sandbox(body, orphan_after=20.0)
 
@@ -201,7 +208,7 @@ def test_a_child_that_lives_on_for_a_moment_only_is_no_orphan(sandbox: Sandbox) 
 def test_a_daemon_by_double_fork_is_an_orphan_of_its_middle(sandbox: Sandbox) -> None:
     def middle() -> None:
         os.setsid()
-        _leave(lambda: spend(60))
+        _leave(signal.pause)
 
     def body() -> None:
         os.waitpid(forked(middle), 0)
@@ -214,8 +221,8 @@ def test_a_daemon_by_double_fork_is_an_orphan_of_its_middle(sandbox: Sandbox) ->
 
 def test_the_children_of_an_orphan_do_not_hold_the_end_up(sandbox: Sandbox) -> None:
     def orphan() -> None:
-        forked(lambda: spend(60))
-        spend(60)
+        forked(signal.pause)
+        signal.pause()
 
     began = time.monotonic()
     trace = sandbox(lambda: _leave(orphan))
@@ -229,7 +236,7 @@ def test_the_children_of_an_orphan_do_not_hold_the_end_up(sandbox: Sandbox) -> N
 def test_multiprocessings_resource_tracker_is_neither(sandbox: Sandbox) -> None:
     def body() -> None:
         resource_tracker.ensure_running()
-        spend(0.05)
+        be_seen()
 
     trace = sandbox(body)
 
@@ -254,8 +261,11 @@ def test_what_the_resource_tracker_removes_is_no_leak(sandbox: Sandbox) -> None:
 def test_a_forkserver_is_a_helper_and_its_workers_are_not(sandbox: Sandbox) -> None:
     def body() -> None:
         context = multiprocessing.get_context("forkserver")
-        worker = context.Process(target=time.sleep, args=(0.1,))
+        seen = context.Event()
+        worker = context.Process(target=seen.wait)
         worker.start()
+        be_seen()
+        seen.set()
         worker.join()
 
     trace = sandbox(body, seconds=60.0)
@@ -275,7 +285,9 @@ def test_a_forkserver_is_a_helper_and_its_workers_are_not(sandbox: Sandbox) -> N
 )
 def test_multiprocessing_is_clean(sandbox: Sandbox, context: ForkContext | SpawnContext) -> None:
     def body() -> None:
-        lock = context.Lock()
+        # Of the module, as in a script: a lock that nobody holds is removed before a spawned
+        # process has found it.
+        lock = globals()["kept"] = context.Lock()
         workers = [context.Process(target=_hold, args=(lock,)) for _ in range(3)]
         for worker in workers:
             worker.start()
@@ -295,7 +307,7 @@ def _hold(lock: threading.Lock) -> None:
 def test_a_process_whose_first_thread_has_ended_lives(sandbox: Sandbox) -> None:
     def body() -> None:
         def last() -> None:
-            spend(0.15)
+            be_seen()
             os._exit(5)
 
         child = os.fork()
@@ -309,20 +321,23 @@ def test_a_process_whose_first_thread_has_ended_lives(sandbox: Sandbox) -> None:
     assert findings(trace) == ()
     child = only_child(trace)
     assert child.ended is not None
-    assert child.ended - child.started > 0.1
+    assert child.ended > child.started
 
 
 def test_commands_are_told_as_they_were_executed(sandbox: Sandbox) -> None:
     def body() -> None:
-        subprocess.run(["sleep", "0.1"], check=True)
+        with subprocess.Popen(["sleep", "60"]) as sleeper:
+            be_seen()
+            sleeper.kill()
 
-    assert only_child(sandbox(body)).command == "sleep 0.1"
+    assert only_child(sandbox(body)).command == "sleep 60"
 
 
 def test_a_command_that_is_no_utf8_can_be_printed(sandbox: Sandbox) -> None:
     def body() -> None:
-        subprocess.run([b"sleep", b"0.1", b"0.0\xff"], check=False, stderr=subprocess.DEVNULL)
-        subprocess.run([b"sh", b"-c", b"sleep 0.1; : \xff"], check=True)
+        with subprocess.Popen([b"sh", b"-c", b"sleep 60; : \xff"]) as shell:
+            be_seen()
+            shell.kill()
 
     commands = [process.command for process in sandbox(body).processes]
 
@@ -340,7 +355,7 @@ def test_a_child_never_seen_counts_as_started(sandbox: Sandbox) -> None:
 
 def test_threads_are_no_processes(sandbox: Sandbox) -> None:
     def body() -> None:
-        threads = [threading.Thread(target=spend, args=(0.01,)) for _ in range(5)]
+        threads = [threading.Thread(target=be_seen) for _ in range(5)]
         for thread in threads:
             thread.start()
 
@@ -352,12 +367,12 @@ def test_a_pid_that_is_given_out_again_is_another_process(sandbox: Sandbox) -> N
         pytest.skip("only root in a PID namespace of its own can choose the next PID")
 
     def body() -> None:
-        first = forked(lambda: spend(0.03))
+        first = forked(be_seen)
         os.waitpid(first, 0)
         # Not within the same hundredth of a second: the kernel dates a start no finer.
-        spend(0.02)
+        time.sleep(0.02)
         Path("/proc/sys/kernel/ns_last_pid").write_text(str(first - 1))
-        second = forked(lambda: spend(0.03) or os._exit(4))  # type: ignore[func-returns-value]
+        second = forked(lambda: os._exit(4))
         os.waitid(os.P_PID, second, os.WEXITED | os.WNOWAIT)
         assert second == first
 
@@ -374,7 +389,7 @@ def test_a_list_of_processes_that_lacks_one_ends_none() -> None:
     """A walk through /proc may miss a process whose parent ends meanwhile."""
 
     def watched() -> tuple[list[str], list[str]]:
-        child = forked(lambda: spend(60))
+        child = forked(signal.pause)
         listed = [child]
         watch = Watch(lambda: listed, orphan_after=1.0)
         watch.look()
@@ -393,7 +408,7 @@ def test_all_that_one_look_finds_bears_one_time() -> None:
     """Else the order of a list would decide who was a zombie before whose end."""
 
     def watched() -> tuple[bool, bool]:
-        children = [forked(lambda: spend(60)) for _ in range(3)]
+        children = [forked(signal.pause) for _ in range(3)]
         watch = Watch(lambda: children, orphan_after=1.0)
         watch.look()
         for child in children:
