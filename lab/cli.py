@@ -197,12 +197,14 @@ def _grammar() -> argparse.ArgumentParser:
     )
     for name in ("explore", "exec"):
         _add_search(verbs[name])
-    verbs["replay"].add_argument("token", metavar="TOKEN", help="as a report shows it")
+    verbs["replay"].add_argument(
+        "token", metavar="TOKEN|FILE", help="as a report shows it, or a saved schedule"
+    )
     verbs["check"].add_argument("ids", nargs="*", metavar="ID", help="FAMILY.NAME, or a FAMILY")
     verbs["exec"].usage = (
         "lab exec [-h] [--json FILE] [--isolation HOW] [--time-limit S]\n"
         "                [--explore N [--strategy NAME] [--seed S] [--max-steps N] [--shrink N]\n"
-        "                [--stop-at-first]]\n"
+        "                [--no-save] [--stop-at-first]]\n"
         "                -- COMMAND ARGS..."
     )
     return parser
@@ -233,6 +235,11 @@ def _add_search(verb: argparse.ArgumentParser) -> None:
         metavar="N",
         help="further runs for each finding, to make its schedule simpler (default: %(default)s; "
         "0: none)",
+    )
+    verb.add_argument(
+        "--no-save",
+        action="store_true",
+        help="save no schedule that fails in .lab/schedules (those there are run first anyway)",
     )
     verb.add_argument(
         "--stop-at-first", action="store_true", help="end with the first run that shows a finding"

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.corpus import Corpus, Saved
 from lab.detect.wording import counted
 from lab.essence import Essence
-from lab.finding import Finding, Result, Verdict
+from lab.finding import Finding, Kind, Result, Verdict
 from lab.loop import MOST_STEPS, Outcome, Plan
 from lab.loop import replay as replay_once
 from lab.loop import search as search_on
@@ -41,6 +43,7 @@ def explore(
     shrinking: int = Plan.shrinking,
     time_limit: float | None = None,
     parameters: Mapping[str, str] | None = None,
+    saved: str | Path | None = None,
     progress: Progress = lambda _: None,
 ) -> Result:
     """Run a program under control, each time with another schedule, and judge what it did.
@@ -57,6 +60,8 @@ def explore(
             schedule; 0: none.
         time_limit: seconds of one run; by default what a scenario declares, or 10.
         parameters: of a scenario, as texts.
+        saved: a folder of schedules that failed before: they are run first, and new ones are
+            put there; None: neither.
         progress: is told in a few words how far it is.
 
     Raises LabError where control is refused or the program cannot be had, UnknownStrategy,
@@ -65,12 +70,21 @@ def explore(
     """
     wanted = target(program, parameters, time_limit=time_limit)
     plan = Plan(schedules, max_steps, stop_at_first, shrinking)
-    (result,) = explored(wanted, plan, strategy=strategy, seed=seed, progress=progress)
+    corpus = None if saved is None else Corpus(Path(saved))
+    (result,) = explored(
+        wanted, plan, strategy=strategy, seed=seed, corpus=corpus, progress=progress
+    )
     return result
 
 
 def explored(
-    wanted: Target, plan: Plan, *, strategy: str, seed: int, progress: Progress = lambda _: None
+    wanted: Target,
+    plan: Plan,
+    *,
+    strategy: str,
+    seed: int,
+    corpus: Corpus | None = None,
+    progress: Progress = lambda _: None,
 ) -> Iterator[Result]:
     """Explore and give the one result.
 
@@ -89,16 +103,19 @@ def explored(
     from lab.run.control import in_controller
 
     series, began = Series(), time.monotonic()
+    saved = tuple(corpus.of(wanted.origin)) if corpus else ()
+    schedules = len(saved) + plan.schedules
 
     def heard(run: object) -> None:
         assert isinstance(run, Essence)
         series.add(run)
-        progress(f"{wanted.name}: {series.runs} of {plan.schedules} schedules")
+        progress(f"{wanted.name}: {series.runs} of {schedules} schedules")
 
     def work(runner: Runner, report: Callable[[object], None]) -> Outcome:
-        return search_on(runner, search, plan, wanted.origin, report)
+        tokens = [each.token for each in saved]
+        return search_on(runner, search, plan, wanted.origin, report, tokens)
 
-    def concluded(*notes: str, proved_for: str = "") -> Result:
+    def concluded(*notes: str, proved_for: str = "", stale: Collection[Path] = ()) -> Result:
         result = series.conclude(
             scenario=wanted.name,
             seconds=time.monotonic() - began,
@@ -106,13 +123,14 @@ def explored(
             search=f"{strategy}, seed {seed}",
             proved_for=proved_for,
         )
-        return dataclasses.replace(result, notes=(*result.notes, *notes))
+        kept = _kept(corpus, result.findings, stale) if corpus else ()
+        return dataclasses.replace(result, notes=(*result.notes, *notes, *kept))
 
     try:
         outcome = in_controller(work, wanted.program, wanted.limits, heard=heard)
     except KeyboardInterrupt:
         if series.runs:
-            yield concluded(f"stopped by Ctrl-C after {series.runs} of {plan.schedules} schedules")
+            yield concluded(f"stopped by Ctrl-C after {series.runs} of {schedules} schedules")
         raise
     except LabError as error:
         if not series.found:
@@ -121,7 +139,13 @@ def explored(
         yield concluded(f"the search ended after {series.runs} schedules: {error}")
         return
     series.retell(outcome.findings)
-    yield concluded(*_notes(outcome), proved_for=outcome.proved_for)
+    stale = [saved[index] for index in outcome.stale]
+    yield concluded(
+        *_notes(outcome),
+        *_stale(stale, {finding.identity for finding in series.findings}),
+        proved_for=outcome.proved_for,
+        stale=[each.path for each in stale],
+    )
 
 
 def _notes(outcome: Outcome) -> Iterator[str]:
@@ -129,6 +153,31 @@ def _notes(outcome: Outcome) -> Iterator[str]:
     if outcome.pruned:
         runs = counted(outcome.pruned, "further run")
         yield f"{runs} abandoned on the way: what could have come of them was known already"
+
+
+def _stale(saved: Iterable[Saved], found: Collection[tuple[Kind, str, str]]) -> Iterator[str]:
+    """What to think of schedules that led to other runs than they did."""
+    for each in saved:
+        if each.token.made_on != here():
+            why = f"it was made on {each.token.made_on}, and this is {here()}"
+        else:
+            why = "the program has changed since, or does not depend on its schedule alone"
+        text = f"the saved schedule {each.path} is stale: {why}"
+        if each.identity in found:
+            yield f"{text}; what it showed was found all the same"
+        else:
+            kind = each.identity[0]
+            yield f"{text}. That it shows no {kind} now is no pass; delete it if that is mended"
+
+
+def _kept(corpus: Corpus, findings: Sequence[Finding], stale: Collection[Path]) -> Iterator[str]:
+    try:
+        files = dict.fromkeys(str(path) for _, path in corpus.save(findings, stale))
+    except OSError as error:
+        yield f"its schedule could not be saved: {error}"
+        return
+    if files:
+        yield f"saved, to be run first the next time: {', '.join(files)}"
 
 
 def replay(
@@ -190,7 +239,7 @@ def _astray(diverged: Diverged, token: Token, origin: Origin) -> str:
     elif origin != token.origin:
         why = f"the token belongs to {token.origin.name}"
     else:
-        why = "the program has changed since, or does not depend on its schedule alone"
+        why = "the program has changed since (the schedule is stale), or depends on more than it"
     return f"{diverged}; {why}"
 
 

@@ -17,6 +17,7 @@ from lab.essence import Essence, essence
 from lab.finding import Finding
 from lab.search.replay import Diverged, Replay, Unlike, compare, named_by
 from lab.search.schedule import Choose, Recorder
+from lab.search.shrink import Loosely
 from lab.search.strategy import Pruned, Strategy, Systematic
 from lab.search.token import Origin, Token, fingerprint
 from lab.shrinking import shrink_told
@@ -62,6 +63,8 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     """Once more those that were told with a schedule, now with the lines of the program."""
     notes: tuple[str, ...] = ()
+    stale: tuple[int, ...] = ()
+    """Which of the saved runs, by their place among them, turned out to be other runs now."""
 
 
 def search(
@@ -70,6 +73,7 @@ def search(
     plan: Plan,
     origin: Origin,
     report: Callable[[Essence], None],
+    saved: Sequence[Token] = (),
 ) -> Outcome:
     """Run one schedule after another.
 
@@ -84,10 +88,19 @@ def search(
         plan: how far to search.
         origin: the program, as tokens name it.
         report: is given each run when it is over.
+        saved: runs of the same program that were known before; they come first.
     """
     teller = Teller(origin, plan.max_steps)
     runs = pruned = 0
-    over = False
+    over, stale = False, list[int]()
+    for index, token in enumerate(saved):
+        recorder = Recorder(Loosely(token.schedule.deviations))
+        trace = runner.run(recorder, max_steps=plan.max_steps)
+        if fingerprint(trace) != token.fingerprint:
+            stale.append(index)
+        run = teller.tell(trace, recorder)
+        report(run)
+        over |= plan.stop_at_first and bool(run.findings)
     while not over and runs < plan.schedules and pruned < _PRUNED_EACH * plan.schedules:
         if not strategy.begin():
             break
@@ -105,7 +118,7 @@ def search(
     if plan.shrinking:
         shrink_told(runner, teller, most=plan.shrinking, max_steps=plan.max_steps, report=report)
     findings, notes = _explained(runner, plan, teller.told.values())
-    return Outcome(_scope(strategy, over=over), pruned, findings, notes)
+    return Outcome(_scope(strategy, over=over), pruned, findings, notes, tuple(stale))
 
 
 def _scope(strategy: Strategy, *, over: bool) -> str:

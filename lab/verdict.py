@@ -67,6 +67,11 @@ class Series:
         """Whether anything was wrong with any run."""
         return bool(self._first)
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was wrong, each thing once."""
+        return tuple(self._first.values())
+
     def add(self, run: Essence) -> None:
         """Count one more run.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lab.catalogue import select
 from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, exit_status, reported, settings
+from lab.corpus import BadFile, Corpus
 from lab.loop import Plan
 from lab.report.json import result_object
 from lab.report.terminal import render
@@ -50,6 +51,7 @@ def explore(
                 plan,
                 strategy=arguments.strategy,
                 seed=arguments.seed,
+                corpus=Corpus(keep=not arguments.no_save),
                 progress=output.progress,
             )
             try:
@@ -59,6 +61,8 @@ def explore(
                     output.say(render(result, output.style))
                     verdicts.append(result.verdict)
                     documents.append(result_object(result))
+            except BadFile as bad:
+                raise UsageError(str(bad)) from bad
             except UnknownStrategy as unknown:
                 raise UsageError(f"--strategy {arguments.strategy}: {unknown}") from unknown
     return exit_status(verdicts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, exit_status, reported
+from lab.corpus import BadFile, read
 from lab.report.json import result_object
 from lab.report.terminal import render
 from lab.search.token import BadToken
@@ -22,9 +24,16 @@ def execute(arguments: argparse.Namespace) -> int:
 
     with reported(output) as documents:
         try:
-            result = replay(arguments.token, time_limit=arguments.time_limit)
-        except BadToken as bad:
+            result = replay(_token(arguments.token), time_limit=arguments.time_limit)
+        except (BadToken, BadFile) as bad:
             raise UsageError(f"lab replay: {bad}") from bad
         output.say(render(result, output.style))
         documents.append(result_object(result))
     return exit_status([result.verdict])
+
+
+def _token(text: str) -> str:
+    """The token itself, or the one in the file of that name."""
+    path = Path(text)
+    # No token holds a dot or a slash.
+    return str(read(path).token) if path.suffix or "/" in text else text

@@ -169,7 +169,7 @@ class _Shrinker:
     # -- candidates -----------------------------------------------------------------------
 
     def _try(self, deviations: Deviations) -> bool:
-        return self._run(deviations, _Deviating(deviations))
+        return self._run(deviations, Loosely(deviations))
 
     def _try_blocks(self, blocks: Blocks) -> bool:
         return self._run(blocks, _InBlocks(blocks))
@@ -190,13 +190,14 @@ class _Shrinker:
         return True
 
 
-class _Deviating:
-    """Leaves the default order at the given steps, if it can."""
+class Loosely:
+    """Leaves the default order at the given steps, where it can; elsewhere it keeps to it."""
 
     def __init__(self, deviations: Deviations) -> None:
         self._deviations = dict(deviations)
 
     def __call__(self, point: Point) -> int:
+        """Who moves."""
         return _index(point, self._deviations.get(point.step, ""))
 
 

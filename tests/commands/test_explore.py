@@ -22,6 +22,12 @@ RACY, GUARDED = "counter.posix_unguarded", "counter.posix_guarded"
 Control = Callable[..., None]
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schedules are saved in the current directory."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def control(monkeypatch: pytest.MonkeyPatch) -> Control:
     return functools.partial(stand_in.control, monkeypatch)
@@ -175,3 +181,78 @@ def test_ctrl_c_keeps_what_was_found_and_exits_130(
     assert [result["runs"] for result in document["results"]] == [3]
     assert document["stopped"] == "Ctrl-C"
     assert "Note: stopped by Ctrl-C after 3 of 100 schedules" in capsys.readouterr().out
+
+
+# --- Saved schedules -----------------------------------------------------------------------
+
+
+def _saved() -> list[Path]:
+    return sorted(Path(".lab", "schedules").iterdir()) if Path(".lab").exists() else []
+
+
+def test_a_schedule_that_fails_is_saved_and_replays_from_its_file(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter())
+
+    assert main(["explore", RACY, "--schedules", "5"]) == 1
+    (file,) = _saved()
+    assert f"saved, to be run first the next time: {file}" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert main(["replay", str(file)]) == 1
+    assert "LOST UPDATE" in capsys.readouterr().out
+
+
+def test_it_is_run_first_the_next_time(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter())
+    main(["explore", RACY, "--schedules", "5"])
+    (file,) = _saved()
+    before = file.stat()
+    capsys.readouterr()
+    (again,) = _document(capsys, "explore", RACY, "--stop-at-first")["results"]
+
+    assert (again["verdict"], again["runs"]) == ("failed", 1)
+    assert file.stat() == before
+
+
+def test_when_the_program_was_mended_it_is_stale_and_not_passed(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter())
+    main(["explore", RACY, "--schedules", "5"])
+    (file,) = _saved()
+    control(counter(guarded=True))
+    capsys.readouterr()
+
+    assert main(["explore", RACY, "--schedules", "5"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"the saved schedule {file} is stale: the program has changed since" in text
+    assert "That it shows no lost-update now is no pass" in text
+    assert main(["replay", str(file)]) == 3
+    assert "the schedule is stale" in " ".join(capsys.readouterr().out.split())
+
+
+def test_nothing_is_saved_if_nobody_wants_it(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter())
+
+    assert main(["explore", RACY, "--schedules", "5", "--no-save"]) == 1
+    assert _saved() == []
+    assert "saved" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["replay", "./broken.json"], ["explore", RACY]])
+def test_a_file_that_is_broken_is_named(
+    words: list[str], control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter())
+    Path("broken.json").write_text("{}")
+    Path(".lab", "schedules").mkdir(parents=True)
+    Path(".lab", "schedules", "broken.json").write_text("{}")
+
+    assert main(words) == 2
+    assert "broken.json holds no schedule" in capsys.readouterr().err
