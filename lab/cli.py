@@ -29,6 +29,7 @@ _COMMANDS = {
     "run": "run scenarios and tell everything about each",
     "explore": "decide which process moves when, and find the race every time",
     "replay": "show the very run of a token again",
+    "compare": "the schedule of a bug on its fix: where does it wait?",
     "check": "the CI gate: every bug must show itself, every fix must hold",
     "exec": "watch any program: lab exec -- COMMAND ARGS...",
     "doctor": "what this machine allows, and how to get what is missing",
@@ -154,7 +155,7 @@ def _grammar() -> argparse.ArgumentParser:
             default="auto",
             help="how a run is kept apart from the machine (default: %(default)s)",
         )
-    for name in ("run", "explore", "replay", "exec"):
+    for name in ("run", "explore", "replay", "compare", "exec"):
         verbs[name].add_argument(
             "--time-limit",
             type=_seconds,
@@ -174,6 +175,11 @@ def _grammar() -> argparse.ArgumentParser:
     )
     for name in ("run", "explore"):
         verbs[name].add_argument("ids", nargs="+", metavar="ID", help="FAMILY.NAME, or a FAMILY")
+    verbs["compare"].add_argument(
+        "bug", metavar="BUG", help="FAMILY.NAME; or the token or the saved schedule of a bug"
+    )
+    verbs["compare"].add_argument("fix", metavar="FIX", help="FAMILY.NAME")
+    for name in ("run", "explore", "compare"):
         verbs[name].add_argument(
             "-p",
             action="append",
@@ -182,23 +188,32 @@ def _grammar() -> argparse.ArgumentParser:
             metavar="NAME=VALUE",
             help="set a parameter of the scenarios that have it (`lab list -v` shows them)",
         )
-    verbs["explore"].add_argument(
-        "--schedules",
-        type=_count,
-        default=100,
-        metavar="N",
-        help="runs of each scenario, each with another schedule (default: %(default)s)",
-    )
+    for name, most in (("explore", "runs of each scenario"), ("compare", "runs to find the bug")):
+        verbs[name].add_argument(
+            "--schedules",
+            type=_count,
+            default=100,
+            metavar="N",
+            help=f"{most}, each with another schedule (default: %(default)s)",
+        )
     verbs["exec"].add_argument(
         "--explore",
         type=_count,
         metavar="N",
         help="run it N times under control instead, each time with another schedule",
     )
-    for name in ("explore", "exec"):
+    for name in ("explore", "compare", "exec"):
         _add_search(verbs[name])
+    for name in ("explore", "exec"):
+        _add_keeping(verbs[name])
     verbs["replay"].add_argument(
         "token", metavar="TOKEN|FILE", help="as a report shows it, or a saved schedule"
+    )
+    verbs["replay"].add_argument(
+        "--until",
+        type=int,
+        metavar="STEP",
+        help="show every step up to that one, and not those that conflict alone",
     )
     verbs["check"].add_argument("ids", nargs="*", metavar="ID", help="FAMILY.NAME, or a FAMILY")
     verbs["exec"].usage = (
@@ -228,6 +243,9 @@ def _add_search(verb: argparse.ArgumentParser) -> None:
         metavar="N",
         help="steps after which a run counts as endless (default: %(default)s)",
     )
+
+
+def _add_keeping(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--shrink",
         type=_count_or_none,

@@ -131,7 +131,9 @@ def _content(finding: Finding, token: Token) -> dict[str, Any]:
         "preemptions": token.schedule.preemptions,
         "switches": [f"step {step}: {process}" for step, process in token.schedule.deviations],
         "key_steps": [
-            f"step {event.step}: {event.process} {happening(event)}  {event.where}".rstrip()
+            # By the file's own name: where the checkout is, is different for everybody.
+            f"step {event.step}: {event.process} {happening(event)}  "
+            f"{event.where.rpartition('/')[2]}".rstrip()
             for event in keys
         ],
         "made_on": token.made_on,

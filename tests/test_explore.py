@@ -12,11 +12,13 @@ import pytest
 
 import lab
 from lab import Tally
+from lab.comparison import guided
 from lab.finding import Finding, Kind, Result, Verdict
 from lab.loop import Plan
 from lab.report.steps import table
 from lab.run.limits import LabError
 from lab.search.token import Token
+from lab.target import target
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -211,3 +213,12 @@ def test_a_command_is_explored_and_its_token_replays_it() -> None:
 
 def test_a_plan_is_for_a_hundred_schedules_of_ten_thousand_steps() -> None:
     assert Plan() == Plan(schedules=100, max_steps=10_000, stop_at_first=False)
+
+
+def test_a_fix_led_along_the_schedule_of_its_bug_waits_where_the_bug_went_on() -> None:
+    finding = _only(lab.explore(unguarded, schedules=5), Kind.LOST_UPDATE)
+    guidance = guided(target(guarded), finding, max_steps=1000)
+
+    assert guidance.result.verdict is Verdict.PASSED
+    assert guidance.waits[0].pending.object == "posix-sem:/count"
+    assert guidance.waits[0].pending.process in finding.processes

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, exit_status, reported
 from lab.corpus import BadFile, read
+from lab.report.compare import listing
 from lab.report.json import result_object
 from lab.report.terminal import render
 from lab.search.token import BadToken
@@ -24,15 +25,18 @@ def execute(arguments: argparse.Namespace) -> int:
 
     with reported(output) as documents:
         try:
-            result = replay(_token(arguments.token), time_limit=arguments.time_limit)
+            result = replay(token_of(arguments.token), time_limit=arguments.time_limit)
         except (BadToken, BadFile) as bad:
             raise UsageError(f"lab replay: {bad}") from bad
+        if arguments.until is not None:
+            steps = next((finding.steps for finding in result.findings if finding.steps), ())
+            output.say(listing([event for event in steps if event.step <= arguments.until]))
         output.say(render(result, output.style))
         documents.append(result_object(result))
     return exit_status([result.verdict])
 
 
-def _token(text: str) -> str:
+def token_of(text: str) -> str:
     """The token itself, or the one in the file of that name."""
     path = Path(text)
     # No token holds a dot or a slash.

@@ -32,11 +32,11 @@ _LOCKS = frozenset({Action.ACQUIRE, Action.RELEASE})
 def table(finding: Finding, style: Style = PLAIN) -> str:
     """The steps of a controlled run that make the finding; "" where none are known."""
     window = _window(finding)
-    rows = _rows(window, finding.key_steps)
-    if not rows:
+    shown = _rows(window, finding.key_steps)
+    if not shown:
         return ""
-    processes = sorted({event.process for event in rows}, key=_birth)
-    line = max(columns(_line(event)) for event in rows)
+    processes = sorted({event.process for event in shown}, key=_birth)
+    line = max(columns(_line(event)) for event in shown)
     room = WIDTH - _MARGIN - (line + 1 if line else 0)
     width = min(32, room // len(processes) - 2)
 
@@ -45,25 +45,30 @@ def table(finding: Finding, style: Style = PLAIN) -> str:
         return f"  {mark} {number:>4} {style.bar}{text} {where}".rstrip()
 
     lines = [style.paint(row(" ", "step", processes), "dim")]
-    switches = _switches(rows)
+    switches = _switches(shown)
     damage = finding.key_steps[-1]
-    for index, event in enumerate(rows):
+    for index, event in enumerate(shown):
         cells = dict.fromkeys(processes, "")
         cells[event.process] = _told(event, width - 1)
         if index in switches:
             count = f"{switches.index(index) + 1} of {len(switches)}"
-            cells[rows[index - 1].process] = f"  {style.switch} switch ({count})"
+            cells[shown[index - 1].process] = f"  {style.switch} switch ({count})"
         if event.step == damage:
             text = row("!", str(event.step), cells.values(), _line(event))
             lines.append(style.paint(text, "red"))
         else:
             lines.append(row(" ", str(event.step), cells.values(), _line(event)))
-    if hidden := len(window) - len(rows):
+    if hidden := len(window) - len(shown):
         steps = "1 other step" if hidden == 1 else f"{hidden} other steps"
         lines.append(
             style.paint(f"{' ' * _MARGIN}{style.bar} {steps} in between, not shown", "dim")
         )
     return "\n".join(lines)
+
+
+def rows(finding: Finding) -> list[Event]:
+    """The steps of a finding that are shown; none where none conflict."""
+    return _rows(_window(finding), finding.key_steps)
 
 
 def _window(finding: Finding) -> list[Event]:

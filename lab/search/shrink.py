@@ -163,7 +163,10 @@ class _Shrinker:
 
     def _first_of(self, candidates: Callable[[Blocks], Iterator[Blocks]]) -> None:
         """Take the first that is simpler, and begin again with what it led to."""
-        while any(self._try_blocks(each) for each in candidates(_blocks(self.best.order))):
+        # A single deviation: all that could be simpler is the default order, which was tried.
+        while len(self.best.schedule.deviations) > 1 and any(
+            self._try_blocks(each) for each in candidates(_blocks(self.best.order))
+        ):
             pass
 
     # -- candidates -----------------------------------------------------------------------
@@ -176,7 +179,8 @@ class _Shrinker:
 
     def _run(self, candidate: Deviations | Blocks, choose: Choose) -> bool:
         """Whether a candidate shows the finding with a simpler schedule; then it is the best."""
-        if candidate in self._tried:
+        # The default order itself: nothing is simpler.
+        if candidate in self._tried or not self.best.schedule.deviations:
             return False
         if self.runs == self._most:
             raise _Spent

@@ -125,6 +125,13 @@ def test_it_never_answers_with_more_than_it_was_given() -> None:
             assert shrunk.runs <= most
 
 
+def test_the_default_order_costs_no_run() -> None:
+    found = _attempts(models.account())(lambda point: point.default)
+
+    assert found is not None
+    assert shrink(found, _attempts(models.account()), most=ENOUGH).runs == 0
+
+
 def test_when_the_runs_are_used_up_it_says_so() -> None:
     shrunk = _shrunk(counter(5, 9), 0, most=5)
 

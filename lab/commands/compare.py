@@ -1,0 +1,93 @@
+"""`lab compare`: the schedule of a bug on its fix, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.catalogue import select
+from lab.commands.output import Output, UsageError
+from lab.commands.replay import token_of
+from lab.commands.running import demand_linux, exit_status, reported, settings
+from lab.corpus import BadFile, Corpus
+from lab.loop import Plan
+from lab.report.compare import compare
+from lab.report.json import result_object
+from lab.report.style import wrapped
+from lab.report.terminal import render
+from lab.search.named import UnknownStrategy
+from lab.search.token import BadToken
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lab.finding import Result
+    from lab.target import Target
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Find the bug's schedule, lead the fix along it; the exit status is the fix's."""
+    output = Output(arguments.json)
+    demand_linux()
+    from lab.comparison import guided
+
+    names = [each for each in (arguments.bug, arguments.fix) if not _is_run(each)]
+    arguments.given = settings(arguments.settings, select(names))
+    fix = _target(arguments.fix, arguments)
+    with reported(output) as documents:
+        found = _found(arguments, output)
+        documents.append(result_object(found))
+        finding = next((each for each in found.findings if each.key_steps and each.steps), None)
+        if finding is None:
+            output.say(render(found, output.style))
+            output.say(
+                wrapped(
+                    f"Nothing to compare: {arguments.bug} showed no finding with steps that "
+                    f"conflict in {found.runs} runs; try more with --schedules, or another --seed"
+                )
+            )
+            return 3
+        guidance = guided(fix, finding, max_steps=arguments.max_steps)
+        documents.append(result_object(guidance.result))
+        output.say(wrapped(finding.summary, indent=""))
+        sides = (found.scenario, guidance.result.scenario)
+        output.say(compare(sides, finding, guidance.events, guidance.waits, output.style))
+        output.say(render(guidance.result, output.style))
+    return exit_status([guidance.result.verdict])
+
+
+def _target(name: str, arguments: argparse.Namespace) -> Target:
+    from lab.target import target
+
+    scenarios = select([name])
+    if len(scenarios) > 1:
+        ids = ", ".join(scenario.id for scenario in scenarios)
+        raise UsageError(f"{name} is a family; compare takes one bug and one fix, of: {ids}")
+    own = {parameter.name for parameter in scenarios[0].parameters}
+    given = {key: text for key, text in arguments.given.items() if key in own}
+    return target(scenarios[0].body, given, time_limit=arguments.time_limit)
+
+
+def _found(arguments: argparse.Namespace, output: Output) -> Result:
+    """The bug, seen: by its token, or by a search that begins with what is saved."""
+    from lab.exploration import explored, replay
+
+    text = arguments.bug
+    try:
+        if _is_run(text):
+            return replay(token_of(text), time_limit=arguments.time_limit)
+        (found,) = explored(
+            _target(text, arguments),
+            Plan(arguments.schedules, arguments.max_steps, stop_at_first=True),
+            strategy=arguments.strategy,
+            seed=arguments.seed,
+            corpus=Corpus(keep=False),
+            progress=output.progress,
+        )
+    except (BadToken, BadFile, UnknownStrategy) as mistake:
+        raise UsageError(f"lab compare: {mistake}") from mistake
+    return found
+
+
+def _is_run(text: str) -> bool:
+    """A token or a file; a scenario has a dot in its name, and neither a slash nor an ending."""
+    return "." not in text or "/" in text or text.endswith(".json")
