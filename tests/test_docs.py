@@ -3,15 +3,19 @@
 The language of a fenced block says what is done with it, for the reader as for this test:
 
     python         a file of the page's own directory; its first line names it: `# counter.py`
-    console        is run there: a line after `$ ` is a command, all others are what they print
+    console        is run there: a line after `$ ` is a command, all others are what it prints
     sh, text, ini, yaml, json      are shown only
 
-Of the output, spaces do not count, a number stands for any number, and `...` for anything.
+Of the output, spaces do not count, a number stands for any number, and `...` for anything. A token
+of a run is as long as the run, so a page shows its first letters. In the output `1abcdefg...` is any
+token, and in a command (`lab replay 1abcdefg...`) the one that was printed last.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import inspect
 import os
 import re
 import subprocess
@@ -24,9 +28,9 @@ import pytest
 
 import lab.cli
 from lab.catalogue import catalogue
-from lab.finding import Finding, Kind, Result, Verdict
+from lab.finding import Finding, Kind, Outcome, Result, Shrinkage, Verdict
 from lab.report.json import document, result_object, scenario_object
-from lab.trace import ObjectType
+from lab.trace import Action, Event, Messages, ObjectType, Tally
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -47,14 +51,28 @@ def blocks(page: str) -> Iterator[Block]:
         yield Block(fence[1], fence[2])
 
 
-def commands(console: str) -> str:
-    """What a console block lets the shell do."""
-    return "\n".join(line[2:] for line in console.splitlines() if line.startswith("$ "))
+def commands(console: str) -> Iterator[tuple[str, str]]:
+    """What a console block lets the shell do, and what it says that comes out of each."""
+    assert console.startswith("$ "), f"a block of output needs its command:\n{console}"
+    for part in re.split(r"^\$ ", console, flags=re.MULTILINE)[1:]:
+        command, _, printed = part.partition("\n")
+        yield command, printed
 
 
-def printed(console: str) -> str:
-    """What a console block says that comes out."""
-    return "\n".join(line for line in console.splitlines() if not line.startswith("$ "))
+def with_token(command: str, printed: str) -> str:
+    """The command, with the last of the tokens that were printed where it shows the first letters.
+
+    Raises AssertionError if there was none.
+    """
+    if not re.search(_SHORTENED, command):
+        return command
+    tokens = re.findall(_PRINTED, printed)
+    assert tokens, f"no token was printed before: {command}"
+    return re.sub(_SHORTENED, tokens[-1], command)
+
+
+_PRINTED = r"""replay(?: |\(["'])(1[\w-]{20,})"""
+_SHORTENED = r"\b1[\w-]{7,}\.\.\."
 
 
 def agree(shown: str, actual: str) -> bool:
@@ -67,12 +85,14 @@ def agree(shown: str, actual: str) -> bool:
 
 
 def _pattern(word: str) -> str:
+    word = re.sub(_SHORTENED, "...", word)
     numbers = re.sub(r"\d+(\\\.\d+)?", r"\\d+(\\.\\d+)?", re.escape(word))
     return numbers.replace(r"\.\.\.", ".*")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
+    printed = ""
     for block in blocks(page.read_text()):
         match block.language:
             case "python":
@@ -82,9 +102,11 @@ def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
                 file.parent.mkdir(exist_ok=True)
                 file.write_text(block.text)
             case "console":
-                actual = run(commands(block.text), tmp_path)
-                if not agree(printed(block.text), actual):
-                    pytest.fail(f"{block.text}\ngave:\n{actual}", pytrace=False)
+                for command, shown in commands(block.text):
+                    actual = run(with_token(command, printed), tmp_path)
+                    printed += actual
+                    if not agree(shown, actual):
+                        pytest.fail(f"$ {command}\n{shown}\ngave:\n{actual}", pytrace=False)
             case other:
                 assert other in SHOWN, f"what is a block of {other!r}? see the top of this file"
 
@@ -140,12 +162,31 @@ def test_the_reference_names_every_word_of_a_result() -> None:
 
 def test_the_reference_names_every_key_of_the_json() -> None:
     page = (ROOT / "docs/reference/json.md").read_text()
-    finding = Finding(Kind.LEAK, "/jobs", "It stays.")
+    step = Event(0, "P0", Action.READ, "load")
+    shrunk = Shrinkage(2, 1, 1, 10, complete=True)
+    finding = Finding(Kind.LEAK, "/jobs", "It stays.", steps=(step,), shrunk=shrunk)
     result = Result("queue.left", "observed", Verdict.FAILED, 1, 0.1, (finding,), (1,))
     plain = result_object(result)
     whole = document([plain], stopped="Ctrl-C")
-    keys = {*whole, *plain, *plain["findings"][0], *scenario_object(catalogue()[0])}
+    (told,) = plain["findings"]
+    keys = {*whole, *plain, *told, *told["shrunk"], *told["steps"][0]}
+    keys |= scenario_object(catalogue()[0]).keys()
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
+
+
+def test_the_reference_names_all_that_the_package_offers() -> None:
+    page = (ROOT / "docs/reference/python.md").read_text()
+    offered = {name for name in lab.__all__ if name != "Trace"} | {
+        parameter
+        for function in (lab.explore, lab.replay, lab.scenario)
+        for parameter in inspect.signature(function).parameters
+    }
+    fields = {
+        field.name
+        for record in (Result, Outcome, Finding, Shrinkage, Event, Tally, Messages)
+        for field in dataclasses.fields(record)
+    }
+    assert [name for name in sorted(offered | fields) if f"`{name}" not in page] == []
 
 
 @pytest.mark.parametrize(
@@ -156,6 +197,7 @@ def test_the_reference_names_every_key_of_the_json() -> None:
         ("a long/path", "a long/pa\n  th"),
         ("first\n...\nlast", "first\nand so on\n\nlast\n"),
         ("cut of...", "cut off"),
+        ("replay 1xY-_9ab...", "replay 1Zz-_0123456789abcdefgh"),
         (". ...", ". [100%]"),
         ("(a+b) [c]", "(a+b) [c]"),
         ("", "\n"),
@@ -177,6 +219,20 @@ def test_what_differs_in_numbers_and_spaces_agrees(shown: str, actual: str) -> N
 )
 def test_what_differs_in_words_does_not_agree(shown: str, actual: str) -> None:
     assert not agree(shown, actual)
+
+
+def test_each_command_is_held_to_what_stands_below_it() -> None:
+    assert list(commands("$ true\n$ seq 2\n1\n2\n")) == [("true", ""), ("seq 2", "1\n2\n")]
+
+
+def test_a_shortened_token_is_the_last_that_was_printed() -> None:
+    first, last = "1" + "a" * 30, "1" + "b" * 30
+    printed = f'Replay: lab replay {first}\nReplay: lab.replay("{last}")\n'
+
+    assert with_token("lab replay 1aabbcc2... --json -", printed) == f"lab replay {last} --json -"
+    assert with_token("seq 1000", printed) == "seq 1000"
+    with pytest.raises(AssertionError, match="no token was printed"):
+        with_token("lab replay 1aabbcc2...", "Replay: ...")
 
 
 def run(script: str, directory: Path) -> str:
