@@ -33,6 +33,7 @@ from lab.search.strategy import Pending
 from lab.trace import Action, Event
 
 _LOOKS = frozenset({Action.READ, Action.OPEN, Action.WAIT})
+_LIVES = frozenset({Action.START, Action.FORK, Action.EXEC, Action.EXIT, Action.SIGNAL})
 _OPENED_BY_LOOKING = ("file:", "posix-shm:", "posix-sem:")
 """What an open that succeeds leaves as it was; it makes a queue, and is half of a FIFO."""
 _EXACT_CALLS = frozenset({"load", "store", "update", "futex", "semop", "semtimedop"})
@@ -202,6 +203,11 @@ class Footprints:
 def process_of(task: str) -> str:
     """The process that a task belongs to: "P1.2" is a thread of "P1"."""
     return task.partition(".")[0]
+
+
+def looks_only(event: Event) -> bool:
+    """Whether a step left everything as it was."""
+    return event.action not in _LIVES and not _changes(event)
 
 
 def _touches(process: str, step: Event | Pending) -> tuple[Touch, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from lab.search.dependence import Footprint, dependent, process_of
+from lab.search.dependence import Footprint, process_of
 from lab.trace import Action, Event
 
 Steps = int
@@ -30,6 +30,7 @@ class Order:
         """For each step, the earlier ones of other tasks that it depends on."""
         self._known: dict[str, Steps] = {}
         self._ends: dict[str, Steps] = {}
+        self._index = _Index()
 
     def __len__(self) -> int:
         return len(self.past)
@@ -55,6 +56,7 @@ class Order:
         if meets is None:
             meets = self.met_by(task, footprint)
         past |= self.closed(meets & ~past)
+        self._index.add(this, task, footprint)
         self.footprints.append(footprint)
         self.tasks.append(task)
         self.past.append(past)
@@ -64,21 +66,13 @@ class Order:
             process = process_of(mover)
             self._ends[process] = self._ends.get(process, 0) | past | this
 
-    def born(self, task: str, step: int) -> None:
-        """A task is there for the first time, made by that step."""
-        self._known[task] = self.past[step] | 1 << step
-
     def before(self, task: str, footprint: Footprint) -> Steps:
         """What the next step of a task comes after in any case, whatever it meets."""
         return self._known.get(task, 0) | self._ends.get(footprint.joins, 0)
 
     def met_by(self, task: str, footprint: Footprint) -> Steps:
         """The steps of other tasks that the next one of this task depends on."""
-        met = 0
-        for index, earlier in enumerate(self.footprints):
-            if self.tasks[index] != task and dependent(earlier, footprint):
-                met |= 1 << index
-        return met
+        return self._index.met_by(task, footprint)
 
     def closed(self, steps: Steps) -> Steps:
         """Steps, and all that these come after."""
@@ -96,6 +90,41 @@ class Order:
             if self.past[later] & after:
                 after |= 1 << later
         return after
+
+
+class _Index:
+    """The steps of a run by what they touch: `dependent`, asked of all of them at once."""
+
+    def __init__(self) -> None:
+        self._all = self._wild = 0
+        self._tasks: dict[str, Steps] = {}
+        self._processes: dict[str, Steps] = {}
+        self._disturbing: dict[str, Steps] = {}
+        self._touching: dict[str, dict[tuple[float, float], list[Steps]]] = {}
+        """For each thing and part of it, the steps that looked at it, and those that changed it."""
+
+    def add(self, step: Steps, task: str, footprint: Footprint) -> None:
+        self._all |= step
+        self._wild |= step if footprint.everything else 0
+        self._tasks[task] = self._tasks.get(task, 0) | step
+        self._processes[footprint.process] = self._processes.get(footprint.process, 0) | step
+        for process in footprint.disturbs:
+            self._disturbing[process] = self._disturbing.get(process, 0) | step
+        for touch in footprint.touches:
+            parts = self._touching.setdefault(touch.thing, {})
+            parts.setdefault((touch.start, touch.end), [0, 0])[touch.changes] |= step
+
+    def met_by(self, task: str, footprint: Footprint) -> Steps:
+        met = self._all if footprint.everything else self._wild
+        met |= self._processes.get(footprint.process, 0)
+        met |= self._disturbing.get(footprint.process, 0)
+        for process in footprint.disturbs:
+            met |= self._processes.get(process, 0)
+        for touch in footprint.touches:
+            for (start, end), (looking, changing) in self._touching.get(touch.thing, {}).items():
+                if touch.start < end and start < touch.end:
+                    met |= changing | looking if touch.changes else changing
+        return met & ~self._tasks.get(task, 0)
 
 
 def members(steps: Steps) -> Iterator[int]:
