@@ -136,13 +136,14 @@ class Watch:
         """Init has waited for it: no other process did, and none can any more."""
         now = self.now
         self._parent_is_dead(seen, now)
+        seen.status = status
+        if seen is self.root or seen.outlived_parent is not None or seen.ended is None:
+            # The root is init's own child. And whoever was alive after its parent died has init
+            # for a parent: that one did its duty, there was no zombie. Nor is one that nobody saw
+            # dead before: it may have ended a moment after its parent as well as before.
+            seen.reaped = now
         if seen.ended is None:
             seen.ended = now
-        seen.status = status
-        if seen is self.root or seen.outlived_parent is not None:
-            # The root is init's own child. And whoever was alive after its parent died has init
-            # for a parent: that one did its duty, there was no zombie.
-            seen.reaped = now
         self._leaves(seen, now)
 
     def look_at_objects(self, go_on: Callable[[], bool] = lambda: True) -> None:

@@ -102,7 +102,7 @@ def test_whoever_ends_before_his_elder_is_none_when_they_are_waited_for_in_order
     assert younger.ended is not None
     assert elder.ended is not None
     assert younger.reaped is not None
-    assert younger.ended < elder.ended <= younger.reaped
+    assert younger.ended <= elder.ended <= younger.reaped  # one look may see two ends
 
 
 def test_a_zombie_that_lasted_too_long_is_one_although_it_was_reaped(sandbox: Sandbox) -> None:
