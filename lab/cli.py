@@ -219,7 +219,7 @@ def _grammar() -> argparse.ArgumentParser:
     verbs["exec"].usage = (
         "lab exec [-h] [--json FILE] [--isolation HOW] [--time-limit S]\n"
         "                [--explore N [--strategy NAME] [--seed S] [--max-steps N] [--shrink N]\n"
-        "                [--no-save] [--stop-at-first]]\n"
+        "                [--jobs N] [--no-save] [--stop-at-first]]\n"
         "                -- COMMAND ARGS..."
     )
     return parser
@@ -253,6 +253,14 @@ def _add_keeping(verb: argparse.ArgumentParser) -> None:
         metavar="N",
         help="further runs for each finding, to make its schedule simpler (default: %(default)s; "
         "0: none)",
+    )
+    verb.add_argument(
+        "--jobs",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="runs at once, each on a CPU of its own; the answer is the same (default: "
+        "%(default)s)",
     )
     verb.add_argument(
         "--no-save",

@@ -22,7 +22,10 @@ from lab.loop import search as search_on
 from lab.run.limits import LabError
 from lab.search.named import strategy as strategy_named
 from lab.search.replay import Diverged
+from lab.search.shard import divisible
+from lab.search.strategy import Strategy
 from lab.search.token import Origin, Token, here
+from lab.sharding import sharded
 from lab.target import Explorable, Target, found_again, target
 from lab.verdict import Series
 
@@ -44,6 +47,7 @@ def explore(
     time_limit: float | None = None,
     parameters: Mapping[str, str] | None = None,
     saved: str | Path | None = None,
+    jobs: int = 1,
     progress: Progress = lambda _: None,
 ) -> Result:
     """Run a program under control, each time with another schedule, and judge what it did.
@@ -62,6 +66,8 @@ def explore(
         parameters: of a scenario, as texts.
         saved: a folder of schedules that failed before: they are run first, and new ones are
             put there; None: neither.
+        jobs: how many runs at once, each on a CPU of its own; the answer is the same. Only a
+            strategy whose runs are independent can be divided so.
         progress: is told in a few words how far it is.
 
     Raises LabError where control is refused or the program cannot be had, UnknownStrategy,
@@ -72,7 +78,7 @@ def explore(
     plan = Plan(schedules, max_steps, stop_at_first, shrinking)
     corpus = None if saved is None else Corpus(Path(saved))
     (result,) = explored(
-        wanted, plan, strategy=strategy, seed=seed, corpus=corpus, progress=progress
+        wanted, plan, strategy=strategy, seed=seed, corpus=corpus, jobs=jobs, progress=progress
     )
     return result
 
@@ -84,6 +90,7 @@ def explored(
     strategy: str,
     seed: int,
     corpus: Corpus | None = None,
+    jobs: int = 1,
     progress: Progress = lambda _: None,
 ) -> Iterator[Result]:
     """Explore and give the one result.
@@ -93,27 +100,21 @@ def explored(
 
     Raises as `explore` does.
     """
-    if plan.schedules < 1 or plan.max_steps < 1 or plan.shrinking < 0:
+    if min(plan.schedules, plan.max_steps, jobs) < 1 or plan.shrinking < 0:
         raise ValueError("at least one schedule of at least one step; give 1 or more of each")
-    search = strategy_named(strategy, seed=seed)
+    strategies = [strategy_named(strategy, seed=seed) for _ in range(min(jobs, plan.schedules))]
     if wanted.lacking:
         yield _unready(wanted)
         return
-    # Heavy, and Linux only, hence here.
-    from lab.run.control import in_controller
-
     series, began = Series(), time.monotonic()
     saved = tuple(corpus.of(wanted.origin)) if corpus else ()
+    tokens = [each.token for each in saved]
     schedules = len(saved) + plan.schedules
 
     def heard(run: object) -> None:
         assert isinstance(run, Essence)
         series.add(run)
-        progress(f"{wanted.name}: {series.runs} of {schedules} schedules")
-
-    def work(runner: Runner, report: Callable[[object], None]) -> Outcome:
-        tokens = [each.token for each in saved]
-        return search_on(runner, search, plan, wanted.origin, report, tokens)
+        progress(_progress(wanted.name, series, schedules, time.monotonic() - began))
 
     def concluded(*notes: str, proved_for: str = "", stale: Collection[Path] = ()) -> Result:
         result = series.conclude(
@@ -127,7 +128,7 @@ def explored(
         return dataclasses.replace(result, notes=(*result.notes, *notes, *kept))
 
     try:
-        outcome = in_controller(work, wanted.program, wanted.limits, heard=heard)
+        outcome = _searched(wanted, plan, strategies, tokens, heard)
     except KeyboardInterrupt:
         if series.runs:
             yield concluded(f"stopped by Ctrl-C after {series.runs} of {schedules} schedules")
@@ -146,6 +147,42 @@ def explored(
         proved_for=outcome.proved_for,
         stale=[each.path for each in stale],
     )
+
+
+def _searched(
+    wanted: Target,
+    plan: Plan,
+    strategies: Sequence[Strategy],
+    saved: Sequence[Token],
+    heard: Callable[[object], None],
+) -> Outcome:
+    """Search with as many processes as there are strategies, all alike, if that can be done."""
+    strategy, jobs = strategies[0], len(strategies)
+    if jobs > 1 and divisible(strategy):
+        return sharded(wanted, plan, strategies, saved, heard)
+    # Heavy, and Linux only, hence here.
+    from lab.run.control import in_controller
+
+    def work(runner: Runner, report: Callable[[object], None]) -> Outcome:
+        return search_on(runner, strategy, plan, wanted.origin, report, saved)
+
+    outcome = in_controller(work, wanted.program, wanted.limits, heard=heard)
+    if jobs == 1:
+        return outcome
+    undivided = f"not divided among {jobs} jobs: this strategy learns from each run for the next"
+    return dataclasses.replace(outcome, notes=(*outcome.notes, undivided))
+
+
+def _progress(name: str, series: Series, schedules: int, seconds: float) -> str:
+    """How far it is, how fast, and what is known: all that fits a line."""
+    parts = [f"{name}: {series.runs} of {schedules} schedules"]
+    if seconds > 0:
+        parts.append(f"{series.runs / seconds:.0f}/s")
+    if series.distinct:
+        parts.append(counted(series.distinct, "outcome"))
+    if series.findings:
+        parts.append(counted(len(series.findings), "finding"))
+    return ", ".join(parts)
 
 
 def _notes(outcome: Outcome) -> Iterator[str]:

@@ -91,16 +91,9 @@ def search(
         saved: runs of the same program that were known before; they come first.
     """
     teller = Teller(origin, plan.max_steps)
+    stale = rerun(runner, plan, teller, saved, report)
     runs = pruned = 0
-    over, stale = False, list[int]()
-    for index, token in enumerate(saved):
-        recorder = Recorder(Loosely(token.schedule.deviations))
-        trace = runner.run(recorder, max_steps=plan.max_steps)
-        if fingerprint(trace) != token.fingerprint:
-            stale.append(index)
-        run = teller.tell(trace, recorder)
-        report(run)
-        over |= plan.stop_at_first and bool(run.findings)
+    over = plan.stop_at_first and bool(teller.told)
     while not over and runs < plan.schedules and pruned < _PRUNED_EACH * plan.schedules:
         if not strategy.begin():
             break
@@ -115,10 +108,35 @@ def search(
         run = teller.tell(trace, recorder)
         report(run)
         over = plan.stop_at_first and bool(run.findings)
+    findings, notes = finish(runner, plan, teller, report)
+    return Outcome(_scope(strategy, over=over), pruned, findings, notes, stale)
+
+
+def rerun(
+    runner: Runner,
+    plan: Plan,
+    teller: Teller,
+    saved: Sequence[Token],
+    report: Callable[[Essence], None],
+) -> tuple[int, ...]:
+    """Run what is saved, as far as it can be followed; gives what turned out to be other runs."""
+    stale = []
+    for index, token in enumerate(saved):
+        recorder = Recorder(Loosely(token.schedule.deviations))
+        trace = runner.run(recorder, max_steps=plan.max_steps)
+        if fingerprint(trace) != token.fingerprint:
+            stale.append(index)
+        report(teller.tell(trace, recorder))
+    return tuple(stale)
+
+
+def finish(
+    runner: Runner, plan: Plan, teller: Teller, report: Callable[[Essence], None]
+) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """When a search is over: shrink and replay what it told; gives the findings, and notes."""
     if plan.shrinking:
         shrink_told(runner, teller, most=plan.shrinking, max_steps=plan.max_steps, report=report)
-    findings, notes = _explained(runner, plan, teller.told.values())
-    return Outcome(_scope(strategy, over=over), pruned, findings, notes, tuple(stale))
+    return _explained(runner, plan, teller.told.values())
 
 
 def _scope(strategy: Strategy, *, over: bool) -> str:

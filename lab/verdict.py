@@ -68,6 +68,11 @@ class Series:
         return bool(self._first)
 
     @property
+    def distinct(self) -> int:
+        """How many different results came out, where the program gives any."""
+        return len(self._rows) if self._has_result else 0
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """What was wrong, each thing once."""
         return tuple(self._first.values())

@@ -222,3 +222,20 @@ def test_a_fix_led_along_the_schedule_of_its_bug_waits_where_the_bug_went_on() -
     assert guidance.result.verdict is Verdict.PASSED
     assert guidance.waits[0].pending.object == "posix-sem:/count"
     assert guidance.waits[0].pending.process in finding.processes
+
+
+def test_two_jobs_give_the_answer_of_one() -> None:
+    alone, divided = (lab.explore(unguarded, schedules=6, jobs=jobs) for jobs in (1, 2))
+
+    assert divided.findings == alone.findings
+    assert (divided.runs, divided.seen_in, divided.outcomes) == (6, alone.seen_in, alone.outcomes)
+
+
+def test_two_jobs_leave_no_process_behind_when_they_are_stopped() -> None:
+    def heard(text: str) -> None:
+        raise KeyboardInterrupt(text)
+
+    with pytest.raises(KeyboardInterrupt):
+        lab.explore(unguarded, schedules=50, jobs=2, progress=heard)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

@@ -51,6 +51,7 @@ def explore(
                 plan,
                 strategy=arguments.strategy,
                 seed=arguments.seed,
+                jobs=arguments.jobs,
                 corpus=Corpus(keep=not arguments.no_save),
                 progress=output.progress,
             )

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class Random:
     """Uniform choice, without end."""
 
+    independent = True
+    """Run k follows from the seed and k alone, see `lab.search.shard`."""
+
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._run = 0

@@ -56,6 +56,28 @@ def in_controller(
     Raises ControlRefusedError where tracing or namespaces are refused, LabError when the tracer
     process failed, KeyboardInterrupt after cleaning up.
     """
+    child, ours = start(work, program, limits, cpu)
+    try:
+        with ours:
+            return _listen(ours, heard)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        os.waitpid(child, 0)
+
+
+def start(
+    work: Callable[[Runner, Report], object],
+    program: Program,
+    limits: Limits | None,
+    cpu: int | None,
+) -> tuple[int, socket.socket]:
+    """Fork a tracer process; gives its PID and where it will be heard.
+
+    Raises ControlRefusedError, LabError.
+    """
     if sys.platform != "linux":
         raise LabError(f"control needs Linux (ptrace); this is {sys.platform}")
     if not SUPPORTED:
@@ -80,15 +102,7 @@ def in_controller(
         ours.close()
         _control(work, program, limits or Limits(), theirs, cpu, new_user=world.new_user)
     theirs.close()
-    try:
-        with ours:
-            return _listen(ours, heard)
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        raise
-    finally:
-        os.waitpid(child, 0)
+    return child, ours
 
 
 def _control(
@@ -124,26 +138,28 @@ def _control(
 
 def _listen(channel: socket.socket, heard: Report) -> Result:  # type: ignore[type-var]
     while True:
-        kind, value = _receive(channel)
-        match kind:
-            case "result":
-                return value  # type: ignore[return-value]
-            case "report":
-                heard(value)
-            case "refused" if isinstance(value, LabError):
-                raise value
-            case _:
-                raise LabError(f"the tracer process failed: {value}")
+        kind, value = receive(channel)
+        if kind == "result":
+            return value  # type: ignore[return-value]
+        heard(value)
 
 
-def _receive(channel: socket.socket) -> tuple[str, object]:
+def receive(channel: socket.socket) -> tuple[str, object]:
+    """The next that a tracer process says: a "report", or the "result" and then no more.
+
+    Raises what it failed with, or LabError.
+    """
     header = _exactly(channel, _LENGTH.size)
     if header is None:
-        return "failed", "it ended without a word"
+        raise LabError("the tracer process failed: it ended without a word")
     data = _exactly(channel, _LENGTH.unpack(header)[0])
     if data is None:
-        return "failed", "it ended in the middle of a word"
+        raise LabError("the tracer process failed: it ended in the middle of a word")
     kind, value = pickle.loads(data)  # noqa: S301  # from our own fork
+    if kind == "refused" and isinstance(value, LabError):
+        raise value
+    if kind not in ("report", "result"):
+        raise LabError(f"the tracer process failed: {value}")
     return kind, value
 
 
