@@ -9,7 +9,7 @@ import platform
 
 from lab.kernel.x86_64 import functions, injection, vdso
 from lab.kernel.x86_64.instruction import Access, access
-from lab.kernel.x86_64.numbers import NAMES, NUMBERS
+from lab.kernel.x86_64.numbers import NAMES, NEWER, NUMBERS
 from lab.kernel.x86_64.registers import Registers
 
 SUPPORTED = platform.machine() == "x86_64"
@@ -17,6 +17,7 @@ SUPPORTED = platform.machine() == "x86_64"
 
 __all__ = [
     "NAMES",
+    "NEWER",
     "NUMBERS",
     "SUPPORTED",
     "Access",

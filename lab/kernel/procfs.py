@@ -247,6 +247,14 @@ def mask_of_signalfd(pid: int, descriptor: int) -> int:
     return int(found[1], 16) if found else 0
 
 
+def eventfd_id(pid: int, descriptor: int) -> int:
+    """The kernel's number of an eventfd; 0 if it does not tell."""
+    found = re.search(
+        r"^eventfd-id:\s*(\d+)", text(pid, f"fdinfo/{descriptor}") or "", re.MULTILINE
+    )
+    return int(found[1]) if found else 0
+
+
 def watched_by_epoll(pid: int, descriptor: int) -> tuple[int, ...]:
     """The descriptors that were added to an epoll, by the numbers that they had then."""
     found = re.findall(r"^tfd:\s*(\d+)", text(pid, f"fdinfo/{descriptor}") or "", re.MULTILINE)

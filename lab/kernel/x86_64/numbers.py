@@ -64,3 +64,5 @@ def _numbered(runs: str) -> dict[int, str]:
 
 NAMES: dict[int, str] = _numbered(_RUNS)
 NUMBERS: dict[str, int] = {name: number for number, name in NAMES.items()}
+NEWER = range(max(NAMES) + 1, 1024)
+"""Numbers that calls of kernels to come will have."""

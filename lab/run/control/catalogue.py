@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.kernel.arch import NUMBERS
 from lab.run.control.calls import (
     clocks,
     descriptors,
@@ -14,7 +15,9 @@ from lab.run.control.calls import (
     sockets,
     sysv,
     timers,
+    transfers,
 )
+from lab.run.control.calls.others import PRIVATE
 from lab.run.control.world import Model
 
 MODELS: dict[str, Model] = {
@@ -29,9 +32,10 @@ MODELS: dict[str, Model] = {
     **sockets.TABLE,
     **sysv.TABLE,
     **timers.TABLE,
+    **transfers.TABLE,
 }
 
-_BY_ARGUMENT = frozenset({"mmap", "munmap", "mprotect", "fcntl"})
+_BY_ARGUMENT = frozenset({"mmap", "munmap", "mprotect", "mremap", "fcntl"})
 """Handed over only where an argument makes them interesting: the filter looks itself."""
 
-TRACED = frozenset(MODELS) - _BY_ARGUMENT
+TRACED = frozenset(NUMBERS) - PRIVATE - _BY_ARGUMENT | frozenset(MODELS) - _BY_ARGUMENT

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.kernel import ipc_tables, ptrace, seccomp
-from lab.kernel.arch import injection
+from lab.kernel.arch import NEWER, injection
 from lab.kernel.namespaces import PrivateTmp, furnish, leave_host
 from lab.kernel.namespaces import World as Mounts
 from lab.kernel.window import WINDOW, Space
@@ -174,7 +174,7 @@ class Runner:
         hello.settimeout(_PATIENCE)
         nothing = os.open(os.devnull, os.O_RDONLY)
         rules = seccomp.Rules(
-            traced=seccomp.numbers_of(TRACED),
+            traced=seccomp.numbers_of(TRACED) | frozenset(NEWER),
             free_start=injection.PAGE,
             free_end=injection.PAGE + injection.SIZE,
             window_high=WINDOW >> 32,

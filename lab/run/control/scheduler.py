@@ -17,6 +17,7 @@ from lab.kernel.ptrace import Stop, StopKind
 from lab.kernel.window import Space
 from lab.run.control.access import at_fault
 from lab.run.control.calls.futex import FutexSleep, words_changed_by_exit
+from lab.run.control.calls.others import handed_memory, other
 from lab.run.control.calls.processes import Exit
 from lab.run.control.calls.signals import (
     arriving,
@@ -221,9 +222,9 @@ class Scheduler:
         match stop.kind:
             case StopKind.CALL:
                 regs = ptrace.registers(task.tid)
-                model = MODELS.get(regs.call)
-                if model is not None:
-                    task.operation = model(self.world, task, regs.call, regs)
+                model = MODELS.get(regs.call, other)
+                found = model(self.world, task, regs.call, regs)
+                task.operation = handed_memory(task, found, regs)
             case StopKind.SIGNAL:
                 self._signalled(task, stop.value)
             case StopKind.FORKED:

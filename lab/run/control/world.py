@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import stat
+import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -73,10 +75,14 @@ class World:
     exits: int = 0
     _numbers: dict[tuple[str, int], int] = field(default_factory=dict)
     queues: dict[tuple[int, int], str] = field(default_factory=dict)
+    unlinked_queues: set[tuple[int, int]] = field(default_factory=set)
     sysv: dict[tuple[str, int], str] = field(default_factory=dict)
     sockets: dict[int, str] = field(default_factory=dict)
+    ports: dict[int, str] = field(default_factory=dict)
     waiters: list[Waiter] = field(default_factory=list)
     """Tasks in the queues of futexes, longest waiting first."""
+    shared_positions: set[str] = field(default_factory=set)
+    """Files that were open at a fork."""
     robust: dict[int, tuple[Held, ...]] = field(default_factory=dict)
     """By thread: the robust locks that it held when it was about to end."""
     random: Random = field(default_factory=lambda: Random(0))  # noqa: S311  # to be repeated, not to be secret
@@ -183,6 +189,9 @@ class World:
         except OSError:
             return None
         identity = self.identity(target, status)
+        if identity == "eventfd":
+            # One inode serves them all, but each has a number of its own.
+            identity = f"eventfd:{self.number('eventfd', procfs.eventfd_id(task.tid, descriptor))}"
         return Opened(target, status.st_mode, status.st_dev, status.st_ino, identity)
 
     def identity(self, target: str, status: os.stat_result) -> str:
@@ -297,6 +306,25 @@ class World:
         finally:
             os.close(duplicate)
 
+    def time_limit(self, task: Task, descriptor: int, events: int) -> int:
+        """Nanoseconds after which a call on a socket gives up (SO_RCVTIMEO and its kin); 0: none."""
+        duplicate = self.duplicate(task, descriptor)
+        if duplicate is None:
+            return 0
+        option = socket.SO_RCVTIMEO if events == select.POLLIN else socket.SO_SNDTIMEO
+        with socket.socket(fileno=duplicate) as own:
+            seconds, microseconds = _TIMEVAL.unpack(own.getsockopt(socket.SOL_SOCKET, option, 16))
+        return int(seconds) * 10**9 + int(microseconds) * 1000
+
+    def port_of(self, task: Task, descriptor: int) -> int:
+        """The port that a socket is bound to; 0 if it has none."""
+        duplicate = self.duplicate(task, descriptor)
+        if duplicate is None:
+            return 0
+        with socket.socket(fileno=duplicate) as own:
+            name = own.getsockname()
+        return int(name[1]) if isinstance(name, tuple) else 0
+
     def flags(self, task: Task, descriptor: int) -> int:
         """The status flags of a descriptor: O_NONBLOCK, the access mode."""
         text = procfs.text(task.tid, f"fdinfo/{descriptor}") or ""
@@ -322,11 +350,18 @@ class World:
         found = dict.fromkeys(
             thing for (thing, _), change in task.process.undo.items() if change and not by_exec
         )
+        closed = self.closed_by(
+            task,
+            lambda number: not by_exec or bool(self.flags(task, number) & _CLOSES_ON_EXEC),
+        )
+        return tuple(found | dict.fromkeys(closed))
+
+    def closed_by(self, task: Task, closes: Callable[[int], bool]) -> tuple[str, ...]:
+        """What others may notice when a task closes all its descriptors that a function names."""
+        found: dict[str, None] = {}
         for number in sorted(map(int, os.listdir(f"/proc/{task.tid}/fd"))):
             target = self.target(task, number)
-            if target.startswith(_PLAIN) and not self.has_locks(target):
-                continue
-            if by_exec and not self.flags(task, number) & _CLOSES_ON_EXEC:
+            if (target.startswith(_PLAIN) and not self.has_locks(target)) or not closes(number):
                 continue
             what = self.opened(task, number)
             if self.has_locks(target):
@@ -334,6 +369,17 @@ class World:
             elif what is not None and not stat.S_ISREG(what.mode) and what.identity:
                 found[what.identity] = None
         return tuple(found)
+
+    def share_positions(self, task: Task) -> None:
+        """A fork: from now on two processes read and write where the other left off."""
+        for number in os.listdir(f"/proc/{task.tid}/fd"):
+            target = self.target(task, int(number))
+            if target.startswith("/") and (identity := self.file_identity(target)):
+                self.shared_positions.add(identity)
+
+    def position(self, identity: str) -> tuple[str, ...]:
+        """The name in the trace of where a file is read next, if processes share that."""
+        return (f"position:{identity}",) if identity in self.shared_positions else ()
 
     def duplicate(self, task: Task, descriptor: int) -> int | None:
         """A descriptor of the tracer's own for what a task's descriptor leads to."""
@@ -382,4 +428,5 @@ _PLAIN = ("/dev/", "/memfd:", "/proc/", "anon_inode:")
 """What is no stream, as links in /proc read: most of what a process has open."""
 _CLOSES_ON_EXEC = 0o2000000
 _AT_FDCWD = -100
+_TIMEVAL = struct.Struct("=2q")
 _SIGNALFD, _EPOLL = "anon_inode:[signalfd]", "anon_inode:[eventpoll]"

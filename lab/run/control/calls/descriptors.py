@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
 
 from lab.kernel.arch import Registers
 from lab.kernel.window import Space
+from lab.run.control.calls.timers import descriptor_timer
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import deadline_of
 from lab.run.control.world import Model, Opened, World
@@ -36,9 +38,12 @@ class DescriptorCall(CallOperation):
     def bind(self, task: Task) -> DescriptorCall:
         """Tell it whose descriptor it is."""
         self.task = task
+        if stat.S_ISSOCK(self.what.mode):
+            limit = self.world.time_limit(task, self.argument(0), self.events)
+            self.deadline = self.world.clock + limit if limit else None
         self.waits = (
             self.blocks
-            and not self._must_enter()
+            and not self._acts_before_it_blocks()
             and self.deadline is None
             and not self._never_blocks()
         )
@@ -46,11 +51,14 @@ class DescriptorCall(CallOperation):
 
     def ready(self) -> bool:
         """Whether the call would go through, or fail, at once."""
-        if not self.blocks or self._must_enter() or self.task is None:
+        if not self.blocks or self._acts_before_it_blocks() or self.task is None:
             return True
         if self.world.pollable(self.task, self.argument(0), self.events):
             return True
-        return self._never_blocks()
+        return self._never_blocks() or self._late()
+
+    def _late(self) -> bool:
+        return self.deadline is not None and self.world.clock >= self.deadline
 
     def on(self) -> tuple[str, ...]:
         """The processes that hold the other end, of a pipe."""
@@ -62,20 +70,30 @@ class DescriptorCall(CallOperation):
     def perform(self, task: Task) -> Effect:
         """Make the call."""
         sent = self._content(task.space) if self.action in (Action.SEND, Action.WRITE) else b""
-        if self._must_enter():
-            entered = task.machine.enter_call(task, self)
-            return Effect(after=sent, result=entered)
+        if self._late() and not self.world.pollable(task, self.argument(0), self.events):
+            return Effect(after=sent, result=self._give_up(task))
+        if self._acts_before_it_blocks() or self._may_sleep():
+            return Effect(after=sent, result=task.machine.enter_call(task, self))
         result = task.machine.run_changed(task, self.regs, self._changed(task))
         received = b""
         if self.action in (Action.RECEIVE, Action.READ) and result > 0:
             received = self._content(task.space)[: max(0, result)]
         return Effect(received, sent, result)
 
-    def _must_enter(self) -> bool:
-        """A write that a pipe may take in parts acts before it blocks."""
+    def _acts_before_it_blocks(self) -> bool:
+        """A write that a pipe may take in parts."""
         return (
             self.action is Action.SEND and stat.S_ISFIFO(self.what.mode) and self.size > _PIPE_BUF
         )
+
+    def _may_sleep(self) -> bool:
+        """A socket with room may still have too little, or its peer none: polling cannot tell."""
+        return self.action is Action.SEND and stat.S_ISSOCK(self.what.mode)
+
+    def _give_up(self, task: Task) -> int:
+        """Its time is over: SO_RCVTIMEO and SO_SNDTIMEO."""
+        task.machine.answer(task, self.regs, -errno.EAGAIN)
+        return -errno.EAGAIN
 
     def _changed(self, _task: Task) -> dict[int, int]:
         """Arguments that the kernel is to see in place of the program's."""
@@ -119,9 +137,8 @@ _MSG_DONTWAIT = 0x40
 class QueueCall(DescriptorCall):
     """mq_send and mq_receive, which may have a time limit."""
 
-    def ready(self) -> bool:
-        """As for any descriptor, or past the time limit."""
-        return super().ready() or (self.deadline is not None and self.world.clock >= self.deadline)
+    def _give_up(self, task: Task) -> int:
+        return task.machine.run_changed(task, self.regs, self._changed(task))
 
     def _changed(self, task: Task) -> dict[int, int]:
         # Its time limit is the virtual clock's business: past it, or never in need of it.
@@ -131,12 +148,52 @@ class QueueCall(DescriptorCall):
 def _on_descriptor(action_of_stream: Action, action_of_file: Action) -> Model:
     def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
         what = world.opened(task, regs[0] & 0xFFFFFFFF)
-        if what is None or not what.identity:
+        if what is None:
             return None
+        if not what.identity:
+            _random(world, task, name, regs, what)
+            return None
+        if what.identity == _TIMER:
+            return TimerRead(world, name, regs, what, action_of_stream).bind(task)
         action = action_of_file if stat.S_ISREG(what.mode) else action_of_stream
-        return DescriptorCall(world, name, regs, what, action).bind(task)
+        operation = DescriptorCall(world, name, regs, what, action).bind(task)
+        if stat.S_ISREG(what.mode) and not name.startswith("p"):  # pread and its kin go elsewhere
+            operation.also = world.position(what.identity)
+        return operation
 
     return model
+
+
+def _random(world: World, task: Task, name: str, regs: Registers, what: Opened) -> None:
+    """Random bytes from a device are to be the same in every run, as those of getrandom."""
+    size = min(regs[2], _MOST_RANDOM)
+    if what.target in _DEVICES and name == "read" and task.space.region_at(regs[1]) is None:
+        task.space.write(regs[1], world.random.randbytes(size))
+        task.machine.answer(task, regs, size)
+
+
+_DEVICES = ("/dev/urandom", "/dev/random")
+_MOST_RANDOM = 1 << 20
+
+
+class TimerRead(DescriptorCall):
+    """Reading from a timerfd how often it went off on the virtual clock."""
+
+    def perform(self, task: Task) -> Effect:
+        """Make the call, and correct the count."""
+        effect = super().perform(task)
+        timer = descriptor_timer(self.world, task, self.argument(0))
+        if effect.result != _COUNT or timer is None:
+            return effect
+        count = timer.expirations.to_bytes(_COUNT, "little")
+        timer.expirations = 0
+        task.space.write(self.regs[1], count)
+        return Effect(count, result=effect.result)
+
+
+_TIMER = "timerfd"
+_COUNT = 8
+"""Bytes of a count."""
 
 
 def _on_queue(action: Action) -> Model:
@@ -167,18 +224,52 @@ class QueueOpen(CallOperation):
     def perform(self, task: Task) -> Effect:
         """Make the call."""
         result = task.machine.run_to_end_of_call(task)
-        if self.call == "mq_open" and result >= 0:
-            opened = self.world.opened(task, result)
-            if opened is not None:
-                self.world.queues[opened.device, opened.inode] = self.object
-        return Effect(result=result)
+        if result < 0:
+            return Effect(result=result)
+        queues, unlinked = self.world.queues, self.world.unlinked_queues
+        if self.call == "mq_unlink":
+            # Who has it open uses it on; but its inode may come again, for another queue.
+            unlinked.update(key for key, name in queues.items() if name == self.object)
+            return Effect(result=result)
+        opened = self.world.opened(task, result)
+        if opened is None:
+            return Effect(result=result)
+        key = (opened.device, opened.inode)
+        is_new = key not in queues or key in unlinked
+        queues[key] = self.object
+        unlinked.discard(key)
+        return Effect(result=result, action=Action.CREATE if is_new else None)
 
 
-_SEND = _on_descriptor(Action.SEND, Action.WRITE)
-_RECEIVE = _on_descriptor(Action.RECEIVE, Action.READ)
+receive = _on_descriptor(Action.RECEIVE, Action.READ)
+send = _on_descriptor(Action.SEND, Action.WRITE)
+
+
+def _queue_attributes(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    what = world.opened(task, regs[0] & 0xFFFFFFFF)
+    if what is None or not what.identity:
+        return None
+    return QueueAttributes(name, regs, what.identity)
+
+
+class QueueAttributes(CallOperation):
+    """mq_getattr, which tells how many messages there are."""
+
+    action = Action.READ
+
+    def __init__(self, name: str, regs: Registers, thing: str) -> None:
+        super().__init__(name, regs)
+        self.object = thing
+
+    def perform(self, task: Task) -> Effect:
+        """Make the call."""
+        return Effect(result=task.machine.run_to_end_of_call(task))
+
+
 TABLE: dict[str, Model] = {
-    **dict.fromkeys(("read", "readv", "pread64", "recvfrom", "recvmsg"), _RECEIVE),
-    **dict.fromkeys(("write", "writev", "pwrite64", "sendto", "sendmsg"), _SEND),
+    **dict.fromkeys(("read", "readv", "pread64", "preadv", "preadv2"), receive),
+    **dict.fromkeys(("write", "writev", "pwrite64", "pwritev", "pwritev2"), send),
+    "mq_getsetattr": _queue_attributes,
     "mq_timedsend": _on_queue(Action.SEND),
     "mq_timedreceive": _on_queue(Action.RECEIVE),
     "mq_open": _mq_open,

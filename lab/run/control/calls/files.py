@@ -6,6 +6,7 @@ import os
 import stat
 
 from lab.kernel.arch import Registers
+from lab.run.control.calls.others import Unknown
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.world import Model, World
 from lab.trace import Action
@@ -213,9 +214,64 @@ def _truncate_opened(world: World, task: Task, name: str, regs: Registers) -> Op
     return PathCall(world, name, regs, what.identity, Action.WRITE)
 
 
-def _close(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    """Closing the end of a pipe or a socket may end another's wait; of a file, drop its locks."""
+def _look_at_opened(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    """What a descriptor leads to, its size or what is in it now, without waiting."""
     what = world.opened(task, regs[0] & 0xFFFFFFFF)
+    if what is None or not what.identity:
+        return None
+    if stat.S_ISREG(what.mode) == (name == "ioctl"):
+        return None  # files are asked for their size, pipes and sockets for what is in them
+    return PathCall(world, name, regs, what.identity, Action.READ)
+
+
+def _seek(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    """Moving where the next read or write is, which processes share after a fork."""
+    what = world.opened(task, regs[0] & 0xFFFFFFFF)
+    if what is None or not stat.S_ISREG(what.mode) or not what.identity:
+        return None
+    position = world.position(what.identity)
+    if regs[2] & 0xFFFFFFFF == os.SEEK_END:
+        operation = PathCall(world, name, regs, what.identity, Action.READ)
+        operation.also = position
+        return operation
+    return PathCall(world, name, regs, position[0], Action.WRITE) if position else None
+
+
+def _list_directory(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    """What is in a directory depends on every file that is made in it, whatever its name."""
+    target = world.target(task, regs[0] & 0xFFFFFFFF)
+    return Unknown(name, regs) if world.file_identity(f"{target}/any") else None
+
+
+def _close_range(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    if regs[2] & _CLOSE_RANGE_CLOEXEC:
+        return None
+    first, last = regs[0] & 0xFFFFFFFF, regs[1] & 0xFFFFFFFF
+    things = world.closed_by(task, lambda number: first <= number <= last)
+    if not things:
+        return None
+    operation = PathCall(world, name, regs, things[0], Action.CLOSE)
+    operation.also = things[1:]
+    return operation
+
+
+_CLOSE_RANGE_CLOEXEC = 4
+
+
+def _replace(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    """dup2 closes what had the number before."""
+    return None if regs[0] == regs[1] else _closed(world, task, name, regs, regs[1])
+
+
+def _close(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    return _closed(world, task, name, regs, regs[0])
+
+
+def _closed(
+    world: World, task: Task, name: str, regs: Registers, descriptor: int
+) -> Operation | None:
+    """Closing the end of a pipe or a socket may end another's wait; of a file, drop its locks."""
+    what = world.opened(task, descriptor & 0xFFFFFFFF)
     if what is None or not what.identity:
         return None
     if what.identity.startswith(("posix-", "file:")):
@@ -255,6 +311,27 @@ TABLE: dict[str, Model] = {
     "access": _on_path(Action.READ, directory=None, path=0),
     "faccessat": _on_path(Action.READ, directory=0, path=1),
     "faccessat2": _on_path(Action.READ, directory=0, path=1),
+    **dict.fromkeys(("fstat", "ioctl"), _look_at_opened),
+    "lseek": _seek,
+    **dict.fromkeys(("getdents", "getdents64"), _list_directory),
+    "fallocate": _truncate_opened,
+    **dict.fromkeys(("fchmod", "fchown", "fsetxattr", "fremovexattr"), _truncate_opened),
+    **dict.fromkeys(
+        ("chmod", "chown", "lchown", "utime", "utimes", "setxattr", "lsetxattr", "removexattr"),
+        _on_path(Action.WRITE, directory=None, path=0),
+    ),
+    **dict.fromkeys(
+        ("fchmodat", "fchmodat2", "fchownat", "futimesat", "utimensat"),
+        _on_path(Action.WRITE, directory=0, path=1),
+    ),
+    **dict.fromkeys(
+        ("readlink", "getxattr", "lgetxattr", "listxattr", "llistxattr"),
+        _on_path(Action.READ, directory=None, path=0),
+    ),
+    **dict.fromkeys(("fgetxattr", "flistxattr"), _look_at_opened),
+    "readlinkat": _on_path(Action.READ, directory=0, path=1),
+    **dict.fromkeys(("dup2", "dup3"), _replace),
+    "close_range": _close_range,
     "flock": _lock,
     "fcntl": _lock,
     "close": _close,

@@ -36,6 +36,8 @@ class Fork(CallOperation):
         """Close what both will map; the stop at the fork itself comes as the task goes on."""
         if not self.flags & _CLONE_VM:
             close_before_fork(task)
+        if not self.flags & _CLONE_THREAD:
+            self.world.share_positions(task)
         if self.flags & _CLONE_UNTRACED:
             self._stay_traced(task)
         return Effect()
@@ -88,6 +90,20 @@ class Exit(CallOperation):
             task.machine.end_first_thread(task)
             task.where = Where.ENDING
         return Effect(result=self.argument(0) & 0xFF)
+
+
+class Change(CallOperation):
+    """A call that makes something different about a process that others may notice."""
+
+    action = Action.WRITE
+
+    def __init__(self, name: str, regs: Registers, process: Process) -> None:
+        super().__init__(name, regs)
+        self.object = process.name
+
+    def perform(self, task: Task) -> Effect:
+        """Make the call."""
+        return Effect(result=task.machine.run_to_end_of_call(task))
 
 
 class WaitForChild(CallOperation):
@@ -185,6 +201,18 @@ def _wait(world: World, task: Task, name: str, regs: Registers) -> Operation:
     return WaitForChild(world, task, name, regs)
 
 
+def _set_group(world: World, task: Task, name: str, regs: Registers) -> Operation:
+    process = world.by_pid(regs[0] & 0xFFFFFFFF) if name == "setpgid" else None
+    return Change(name, regs, process or task.process)
+
+
+def _prctl(_world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    return Change(name, regs, task.process) if regs[0] & 0xFFFFFFFF in _NOTICED else None
+
+
+_NOTICED = (1, 36)
+"""PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER."""
+
 TABLE: dict[str, Model] = {
     "fork": _fork,
     "vfork": _fork,
@@ -194,6 +222,9 @@ TABLE: dict[str, Model] = {
     "execveat": _execute,
     "exit": _exit,
     "exit_group": _exit,
+    "setpgid": _set_group,
+    "setsid": _set_group,
+    "prctl": _prctl,
     "wait4": _wait,
     "waitid": _wait,
 }

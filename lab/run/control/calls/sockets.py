@@ -8,7 +8,7 @@ misses none.
 from __future__ import annotations
 
 from lab.kernel.arch import Registers
-from lab.run.control.calls.descriptors import DescriptorCall
+from lab.run.control.calls.descriptors import DescriptorCall, receive, send
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.world import Model, World
 from lab.trace import Action
@@ -24,14 +24,21 @@ class AddressCall(CallOperation):
     def __init__(self, world: World, task: Task, name: str, regs: Registers) -> None:
         super().__init__(name, regs)
         self.world = world
-        self.object = _address(task, regs[1], regs[2] & 0xFFFFFFFF)
+        self.object = _address(world, task, regs[1], regs[2] & 0xFFFFFFFF)
         self.action = Action.CREATE if name == "bind" else Action.OPEN
         self.waits_for = "the server to accept"
 
     def perform(self, task: Task) -> Effect:
         """Make the call; connecting may sleep until there is room in the backlog."""
         self._remember(task)
-        return Effect(result=task.machine.enter_call(task, self))
+        result = task.machine.enter_call(task, self)
+        if self.object == _ANY_PORT and result == 0:
+            # Ports are given out by the kernel as it likes: they go by number, like pipes.
+            port = self.world.port_of(task, self.argument(0))
+            self.object = f"{_ANY_PORT}:{self.world.number(_ANY_PORT, port)}"
+            self.world.ports[port] = self.object
+            self._remember(task)
+        return Effect(result=result)
 
     def _remember(self, task: Task) -> None:
         what = self.world.opened(task, self.argument(0))
@@ -76,7 +83,7 @@ class PairCall(CallOperation):
         return Effect(result=result)
 
 
-def _address(task: Task, place: int, length: int) -> str:
+def _address(world: World, task: Task, place: int, length: int) -> str:
     data = task.space.read(place, min(length, 128))
     family = int.from_bytes(data[:2], "little")
     if family == _AF_UNIX:
@@ -84,8 +91,48 @@ def _address(task: Task, place: int, length: int) -> str:
             return f"unix:@{data[3:].decode(errors='backslashreplace')}"
         return f"unix:{data[2:].partition(bytes(1))[0].decode(errors='backslashreplace')}"
     if family in (_AF_INET, _AF_INET6):
-        return f"inet:{int.from_bytes(data[2:4], 'big')}"
+        port = int.from_bytes(data[2:4], "big")
+        return world.ports.get(port, f"inet:{port}") if port else _ANY_PORT
     return ""
+
+
+_ANY_PORT = "inet:any"
+
+
+def _send(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    """A datagram goes to the object that its address names, and not to its sender's socket."""
+    operation = send(world, task, name, regs)
+    if operation is None:
+        return None
+    place, length = regs[4], regs[5]
+    if name != "sendto":
+        place, length = task.space.word(regs[1]), task.space.word(regs[1] + 8, 4)
+    address = _address(world, task, place, length) if place else ""
+    if address and address != operation.object:
+        operation.also = (*operation.also, operation.object)
+        operation.object = address
+    return operation
+
+
+def _settle(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    what = world.opened(task, regs[0] & 0xFFFFFFFF)
+    return Settling(name, regs, what.identity) if what is not None else None
+
+
+class Settling(CallOperation):
+    """listen and shutdown, which never wait."""
+
+    action = Action.WRITE
+
+    def __init__(self, name: str, regs: Registers, thing: str) -> None:
+        super().__init__(name, regs)
+        self.object = thing
+        if name == "shutdown":
+            self.action = Action.CLOSE
+
+    def perform(self, task: Task) -> Effect:
+        """Make the call."""
+        return Effect(result=task.machine.run_to_end_of_call(task))
 
 
 def _with_address(world: World, task: Task, name: str, regs: Registers) -> Operation:
@@ -103,18 +150,13 @@ def _pair(world: World, _task: Task, _name: str, regs: Registers) -> Operation:
     return PairCall(world, regs)
 
 
-def _shutdown(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    what = world.opened(task, regs[0] & 0xFFFFFFFF)
-    if what is None:
-        return None
-    return DescriptorCall(world, name, regs, what, Action.CLOSE).bind(task)
-
-
 TABLE: dict[str, Model] = {
     "bind": _with_address,
     "connect": _with_address,
     "accept": _accept,
     "accept4": _accept,
     "socketpair": _pair,
-    "shutdown": _shutdown,
+    **dict.fromkeys(("listen", "shutdown"), _settle),
+    **dict.fromkeys(("recvfrom", "recvmsg", "recvmmsg"), receive),
+    **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), _send),
 }

@@ -6,6 +6,7 @@ call would block is known exactly, and the task need not move for the question.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 
 from lab.kernel import sysv
@@ -164,13 +165,24 @@ class Control(CallOperation):
 
     def perform(self, task: Task) -> Effect:
         """Make the call."""
+        if self.action is Action.CREATE:
+            self._fix_number()
         result = task.machine.run_to_end_of_call(task)
         if self.action is Action.CREATE and result >= 0:
             self.world.made_by.setdefault(("sysv", self.kind, result), task.name)
             self.world.sysv_identity(self.kind, result)
         return Effect(result=result)
 
+    def _fix_number(self) -> None:
+        """Let the kernel number the objects of a run from 0 on, where it lets itself be told."""
+        made = sum(
+            1 for kind, table, _ in self.world.made_by if (kind, table) == ("sysv", self.kind)
+        )
+        with contextlib.suppress(OSError), open(_NEXT.format(self.kind), "w") as file:
+            file.write(str(made))
 
+
+_NEXT = "/proc/sys/kernel/{}_next_id"
 _TYPES = {"sem": "sem", "shm": "shm", "msg": "mq"}
 
 
