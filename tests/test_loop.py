@@ -197,7 +197,7 @@ def test_a_long_run_is_kept_up_to_what_follows_the_damage() -> None:
 
     runs: list[Essence] = []
     runner = ToyRunner(Program({"P1": late, "P2": late}))
-    search(runner, InTurn(), Plan(schedules=1), ORIGIN, runs.append)
+    search(runner, InTurn(), Plan(schedules=1, shrinking=0), ORIGIN, runs.append)
     (finding,) = runs[0].findings
 
     assert len(finding.steps) == 2000
