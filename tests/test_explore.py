@@ -16,6 +16,7 @@ from lab.comparison import guided
 from lab.finding import Finding, Kind, Result, Verdict
 from lab.loop import Plan
 from lab.report.steps import table
+from lab.report.terminal import render
 from lab.run.limits import LabError
 from lab.search.token import Token
 from lab.target import target
@@ -222,6 +223,21 @@ def test_a_fix_led_along_the_schedule_of_its_bug_waits_where_the_bug_went_on() -
     assert guidance.result.verdict is Verdict.PASSED
     assert guidance.waits[0].pending.object == "posix-sem:/count"
     assert guidance.waits[0].pending.process in finding.processes
+
+
+def tallied() -> Tally:
+    """Two children add 1 once, and the sum is known."""
+    page = mmap.mmap(-1, 4096)
+    _in_children(lambda: _add(page), lambda: _add(page))
+    return Tally(2, struct.unpack_from("=i", page)[0])
+
+
+def test_each_result_is_in_the_table_as_allowed_or_forbidden() -> None:
+    result = lab.explore(tallied, schedules=20, shrinking=0)
+    rows = [line.split() for line in render(result).splitlines() if "%" in line]
+
+    assert {(row[0], row[-1]) for row in rows} == {("2", "allowed"), ("1", "FORBIDDEN")}
+    assert sum(outcome.runs for outcome in result.outcomes) == 20
 
 
 def test_two_jobs_give_the_answer_of_one() -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 class Pos:
     """Random priorities of operations, without end."""
 
+    independent = True
+    """Run k follows from the seed and k alone, see `lab.search.shard`."""
+
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._run = 0

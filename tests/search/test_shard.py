@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lab.search.pct import Pct
+from lab.search.pos import Pos
 from lab.search.random import Random
 from lab.search.shard import Shard, divisible
 from tests.search.models import counter
@@ -11,7 +13,7 @@ from tests.search.toy import run
 from tests.test_loop import Listed
 
 
-def _runs(strategy: Random | Shard, count: int) -> list[tuple[str, ...]]:
+def _runs(strategy: Random | Pos | Shard, count: int) -> list[tuple[str, ...]]:
     made = []
     for _ in range(count):
         assert strategy.begin()
@@ -21,10 +23,13 @@ def _runs(strategy: Random | Shard, count: int) -> list[tuple[str, ...]]:
     return made
 
 
+@pytest.mark.parametrize("strategy", [Random, Pos])
 @pytest.mark.parametrize("of", [1, 2, 3, 7])
-def test_together_they_make_every_run_once_and_in_its_place(of: int) -> None:
-    whole = _runs(Random(5), 21)
-    shards = [_runs(Shard(Random(5), index, of), -(-21 // of)) for index in range(of)]
+def test_together_they_make_every_run_once_and_in_its_place(
+    of: int, strategy: type[Random | Pos]
+) -> None:
+    whole = _runs(strategy(5), 21)
+    shards = [_runs(Shard(strategy(5), index, of), -(-21 // of)) for index in range(of)]
 
     assert [shards[number % of][number // of] for number in range(21)] == whole
 
@@ -41,4 +46,6 @@ def test_a_shard_knows_the_numbers_of_its_runs() -> None:
 
 def test_only_a_strategy_that_says_so_is_divisible() -> None:
     assert divisible(Random(0))
+    assert divisible(Pos(0))
+    assert not divisible(Pct(0))
     assert not divisible(Listed(3))
