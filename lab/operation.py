@@ -33,6 +33,15 @@ def place(of: Event | Pending) -> str:
     return f"{of.object}+{of.offset}" if of.offset else of.object
 
 
+def short(name: str) -> str:
+    """An object's name without its type, as its user knows it: "/counter".
+
+    What has no name but a number keeps the type: "pipe:1".
+    """
+    own = name.partition(":")[2]
+    return name if own.isdecimal() or not own else own
+
+
 def happening(event: Event, name: str | None = None) -> str:
     """What happened and with which value: "read /counter -> 4", "write /counter = 5".
 

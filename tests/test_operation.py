@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from lab.operation import happening, operation, place, value
+from lab.operation import happening, operation, place, short, value
 from lab.search.strategy import Pending
 from lab.trace import Action, Event
 
@@ -19,6 +19,20 @@ def test_an_operation_reads_the_same_before_and_after_it_happened() -> None:
 
 def test_an_operation_on_nothing_is_named_by_what_it_does() -> None:
     assert operation(Pending("P1", Action.START, "")) == "P1 start"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("posix-shm:/n", "/n"),
+        ("sysv-sem:key 0x0100", "key 0x0100"),
+        ("pipe:1", "pipe:1"),
+        ("P2", "P2"),
+        ("timerfd", "timerfd"),
+    ],
+)
+def test_a_type_goes_without_saying_where_there_is_a_name(name: str, shown: str) -> None:
+    assert short(name) == shown
 
 
 def test_the_beginning_of_an_object_is_the_object() -> None:

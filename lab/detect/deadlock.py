@@ -21,6 +21,9 @@ from lab.detect.wording import labels, listed, sleep
 from lab.finding import Finding, Kind
 from lab.trace import Trace
 
+_TAKES = ("sem", "futex", "flock", "fcntl", "open")
+"""How the calls begin that take something: who waits for data or for an exit takes nothing."""
+
 
 def detect(trace: Trace) -> Iterator[Finding]:
     """One finding for each set of processes that wait for one another."""
@@ -33,7 +36,7 @@ def detect(trace: Trace) -> Iterator[Finding]:
             f"{labels(trace, [b.process for b in knot.causes])} sleep for ever: each waits for "
             f"something that only another of them could bring.",
             processes=knot.processes,
-            advice=_advice(things),
+            advice=_advice(knot, things),
             details=tuple(_details(trace, knot, held)),
             key_steps=tuple(hold.since.step for hold in held),
         )
@@ -69,8 +72,8 @@ def _details(trace: Trace, knot: Group, held: list[Hold]) -> Iterator[str]:
         yield f"{sleep(trace, blocked)}: held up by this"
 
 
-def _advice(things: list[str]) -> str:
-    if len(things) > 1:
+def _advice(knot: Group, things: list[str]) -> str:
+    if len(things) > 1 and all(blocked.call.startswith(_TAKES) for blocked in knot.causes):
         return (
             f"Let every process take them in the same order, for example {', then '.join(things)}."
         )

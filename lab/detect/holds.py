@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lab.operation import short
 from lab.trace import Action, Event
 
 
@@ -28,7 +29,7 @@ class Hold:
     @property
     def name(self) -> str:
         """The object as its user knows it, and as a `Blocked` names it: without its type."""
-        return self.object.partition(":")[2] or self.object
+        return short(self.object)
 
 
 def holds(events: Sequence[Event]) -> tuple[Hold, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from lab.operation import happening
+from lab.operation import happening, short
 from lab.report.steps import rows
 from lab.report.style import PLAIN, WIDTH, Style, columns, cut
 from lab.trace import Action, Event
@@ -78,7 +78,7 @@ def _fix(finding: Finding, events: Sequence[Event], waits: Sequence[Wait]) -> li
             pending = wait.pending
             told.append(
                 f"»{wait.step:>5} {pending.process:<4} waits to {pending.action} "
-                f"{_short(pending.object)}"
+                f"{short(pending.object)}"
             )
         if event.process in tasks and (event.object in things or event.action in _LOCKS):
             told.append(_row(event, " "))
@@ -89,11 +89,7 @@ def _fix(finding: Finding, events: Sequence[Event], waits: Sequence[Wait]) -> li
 
 
 def _row(event: Event, mark: str) -> str:
-    return f"{mark}{event.step:>5} {event.process:<4} {happening(event, _short(event.object))}"
-
-
-def _short(name: str) -> str:
-    return name.partition(":")[2] or name
+    return f"{mark}{event.step:>5} {event.process:<4} {happening(event, short(event.object))}"
 
 
 def _line(left: str, right: str, style: Style) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.operation import happening
+from lab.operation import happening, short
 from lab.report.style import PLAIN, WIDTH, Style, columns, cut, printable
 from lab.trace import Action, Event
 
@@ -126,7 +126,7 @@ def _switches(rows: Sequence[Event]) -> list[int]:
 
 def _told(event: Event, width: int) -> str:
     """What happened; the value last of all is cut, and the name gives way to it."""
-    name = event.object.partition(":")[2] or event.object
+    name = short(event.object)
     place = f"+{event.offset}" if event.offset else ""
     room = max(width - columns(printable(happening(event, place or "x"))), 4)
     return happening(event, _shortened(name, room + (0 if place else 1)) + place)

@@ -186,6 +186,15 @@ def test_one_object_cannot_be_taken_in_another_order() -> None:
     assert "Break the cycle" in finding.advice
 
 
+def test_data_and_exits_are_nothing_that_can_be_taken_in_an_order() -> None:
+    reader = asleep("P1", call="read", object="pipe:1", waits_for="data", on=("P0",))
+    waiter = asleep("P0", call="wait4", object="P1", waits_for="the exit of P1", on=("P1",))
+
+    (finding,) = detect(stuck(waiter, reader, processes=1))
+
+    assert "Break the cycle" in finding.advice
+
+
 def test_beside_a_known_cycle_a_wait_of_its_own_is_a_hang() -> None:
     trace = stuck(
         _lock("P0", "/b", "P1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.kernel.ipc_tables import Entry, waiting_messages
+from lab.operation import short
 from lab.run.control.lines import line_of
 from lab.run.control.task import Effect, Task, Where
 from lab.run.control.task import Process as Controlled
@@ -102,7 +103,7 @@ def _blocked_task(world: World, task: Task) -> Blocked | None:
     operation = task.entered if task.where is Where.IN_KERNEL else task.operation
     if task.where is Where.GONE or operation is None:
         return None
-    name = operation.object.partition(":")[2] or operation.object
+    name = short(operation.object)
     return Blocked(
         task.name,
         operation.call,
