@@ -12,7 +12,11 @@ def test_every_name_gives_a_strategy_that_is_ready_to_begin(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "answer"),
-    [("randon", "nearest: random"), ("Random", "nearest: random"), ("xyz", "there are: random")],
+    [
+        ("randon", "nearest: random"),
+        ("Random", "nearest: random"),
+        ("xyz", "there are: auto, random"),
+    ],
 )
 def test_an_unknown_name_is_answered_with_what_is_known(name: str, answer: str) -> None:
     with pytest.raises(UnknownStrategy, match=answer):
