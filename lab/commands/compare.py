@@ -39,12 +39,12 @@ def execute(arguments: argparse.Namespace) -> int:
         finding = next((each for each in found.findings if each.key_steps and each.steps), None)
         if finding is None:
             output.say(render(found, output.style))
-            output.say(
-                wrapped(
-                    f"Nothing to compare: {arguments.bug} showed no finding with steps that "
-                    f"conflict in {found.runs} runs; try more with --schedules, or another --seed"
-                )
+            why = (
+                "what it showed has no steps that conflict, to lead a fix along"
+                if found.findings
+                else "it showed nothing; try more with --schedules, or another --seed"
             )
+            output.say(wrapped(f"Nothing to compare: {why}"))
             return 3
         guidance = guided(fix, finding, max_steps=arguments.max_steps)
         documents.append(result_object(guidance.result))

@@ -67,7 +67,9 @@ def _fix(finding: Finding, events: Sequence[Event], waits: Sequence[Wait]) -> li
     """What the same processes did to the same things, with locks, and who had to wait."""
     keys = [event for event in finding.steps if event.step in finding.key_steps]
     tasks = {event.process for event in keys}
-    things = {event.object for event in keys}
+    # An exit is shown, and not all else that ever concerned that process.
+    things = {event.object for event in keys if event.action is not Action.EXIT}
+    ends = {event.object for event in keys if event.action is Action.EXIT}
     waiting = {wait.step: wait for wait in waits}
     first = next(
         ((w.step, w.pending.process) for w in waits if w.pending.process in tasks), (0, "")
@@ -80,7 +82,8 @@ def _fix(finding: Finding, events: Sequence[Event], waits: Sequence[Wait]) -> li
                 f"»{wait.step:>5} {pending.process:<4} waits to {pending.action} "
                 f"{short(pending.object)}"
             )
-        if event.process in tasks and (event.object in things or event.action in _LOCKS):
+        ended = event.action in (Action.EXIT, Action.WAIT) and event.object in ends
+        if event.process in tasks and (event.object in things or event.action in _LOCKS or ended):
             told.append(_row(event, " "))
         # Who had to wait now has what it waited for: the rest of the run says nothing new.
         if event.step > first[0] and event.process == first[1] and event.object in things:

@@ -45,6 +45,25 @@ def test_the_fix_waits_beside_the_step_that_the_bug_took() -> None:
     ]
 
 
+def test_of_an_end_only_it_and_the_wait_for_it_are_shown() -> None:
+    bug = in_order(step("P1", Action.EXIT, "P1"), step("P0", Action.EXIT, "P0"))
+    zombie = Finding(Kind.ZOMBIE, "P1", "It stayed.", key_steps=(0, 1), steps=bug)
+    fix = in_order(
+        step("P1", Action.START, "P1"),
+        step("P0", Action.SIGNAL, "P1"),
+        step("P1", Action.EXIT, "P1"),
+        step("P0", Action.WAIT, "P1"),
+        step("P0", Action.EXIT, "P0"),
+    )
+    lines = compare(("s.racy", "s.waits"), zombie, fix, []).splitlines()
+
+    assert [line.partition("│ ")[2].split() for line in lines[1:]] == [
+        ["2", "P1", "exit", "P1"],
+        ["3", "P0", "wait", "P1"],
+        ["4", "P0", "exit", "P0"],
+    ]
+
+
 def test_colour_changes_no_letter() -> None:
     coloured = _compared(Style(colour=True))
     for sign in ("\x1b[33m", "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"):
