@@ -99,7 +99,7 @@ class Init:
         seconds = self._watch.now
         # From here on the lab ends processes itself: what it ends is not the program's doing.
         processes = self._watch.processes()
-        remaining = end(self._tree)
+        remaining = self._end()
         stock = self._stock.take(self._watch)
         payload = self._assignment.letterbox.collect()
         output = self._assignment.output
@@ -125,8 +125,16 @@ class Init:
 
     def abandon(self) -> None:
         """The lab is gone: leave nothing behind."""
-        end(self._tree)
+        self._end()
         self._stock.take(self._watch)
+
+    def _end(self) -> tuple[int, ...]:
+        """End every process. On the host, what each has open just then is the run's too."""
+        if isinstance(self._tree, HostTree):
+            self._tree.freeze()
+            self._watch.look()
+            self._watch.look_at_objects()
+        return end(self._tree)
 
     def _start(self) -> int:
         root = os.fork()

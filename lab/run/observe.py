@@ -82,11 +82,21 @@ def observe_command(
     Raises LabError when the sandbox cannot be had, KeyboardInterrupt after cleaning up.
     """
     inherited = open_descriptors()
-    streams = (0, 2 if program_output_to_stderr else 1, 2)
-    program = Command(tuple(arguments))
-    return _observe(
-        program, limits or Limits(), isolation, output=None, streams=streams, inherited=inherited
-    )
+    nothing = os.open(os.devnull, os.O_RDWR)
+    wanted = (0, 2 if program_output_to_stderr else 1, 2)
+    # One that the lab was started without is empty: its number may be another file's by now.
+    first, second, third = (stream if stream in inherited else nothing for stream in wanted)
+    try:
+        return _observe(
+            Command(tuple(arguments)),
+            limits or Limits(),
+            isolation,
+            output=None,
+            streams=(first, second, third),
+            inherited=inherited,
+        )
+    finally:
+        os.close(nothing)
 
 
 def _observe(

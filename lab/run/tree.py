@@ -21,6 +21,8 @@ from lab.run.watch import Watch
 
 _PATIENCE = 5.0
 """Seconds that ended processes have to vanish; one in an uninterruptible sleep may take longer."""
+_FREEZING = 0.5
+"""Seconds that stopped processes have to stand still."""
 _AT_ONCE = 256
 """How many exits are taken before the caller may look at the clock again: a program may make
 orphans as fast as they are reaped."""
@@ -56,7 +58,23 @@ class HostTree:
         """All descendants."""
         return procfs.descendants(os.getpid())
 
+    def freeze(self) -> None:
+        """Stop all that can be found, for a last look at what they have open.
+
+        An object made between that look and the end could not be told from a stranger's.
+        """
+        deadline = time.monotonic() + _FREEZING
+        while time.monotonic() < deadline:
+            self._send(signal.SIGSTOP)
+            if all(process_stat.state(pid) in "TtZX" for pid in self.pids()):
+                return
+            time.sleep(0.001)
+
     def kill(self) -> None:
+        """Send SIGKILL to all that can be found."""
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
         """Group by group first: that is atomic too, and a fork bomb is rarely more than one."""
         found = list(self.pids())
         groups = set()
@@ -65,12 +83,12 @@ class HostTree:
                 groups.add(os.getpgid(pid))
         for group in groups - {os.getpgrp()}:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGKILL)
+                os.killpg(group, number)
         for pid in found:
             # A number that is free again is given out last of all, so this is still the same
             # process. One that changed its user may be out of reach: `end` tells of it.
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
 
 
 def reap(watch: Watch) -> bool:

@@ -107,6 +107,7 @@ def _outcome(init: int, line: SandboxEnd) -> int:
 def _clear_up(stock: HostStock) -> None:
     """Init was killed: take over what it was to end and to remove."""
     tree = HostTree()
+    tree.freeze()
     watch = Watch(tree.pids, orphan_after=0.0)
     watch.look()
     watch.look_at_objects()

@@ -17,7 +17,7 @@ from lab.run.limits import Isolation, Limits
 from lab.run.observe import observe_body
 from lab.run.worlds import choose
 from lab.trace import Trace
-from tests.run.forked import in_child
+from tests.forked import in_child
 from tests.run.looks import counted
 
 NOBODY = "nobody"

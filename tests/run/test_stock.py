@@ -23,8 +23,8 @@ from lab.kernel.ipc_tables import Entry, Touch
 from lab.run.stock import HostStock, is_ours
 from lab.run.watch import Watch
 from lab.trace import Messages, ObjectType, SharedObject, Tally, Trace
+from tests.forked import in_child, stranger
 from tests.run.conftest import Sandbox
-from tests.run.forked import in_child, stranger
 from tests.run.looks import be_seen
 
 NAME = f"/lab-test-{os.getpid()}"
@@ -301,12 +301,12 @@ def test_a_strangers_objects_are_neither_blamed_on_a_run_nor_removed(
         _until_seen(os.open("mine", os.O_RDWR))
         return Messages(("mine",), ("mine",))
 
-    with stranger(foreign, user=sandbox.user):
-        try:
+    try:
+        with stranger(foreign, user=sandbox.user):
             trace = in_child(_from(place, lambda: sandbox.observe(body)), user=sandbox.user)
             still_there = on_the_machine()
-        finally:
-            _remove_foreign()
+    finally:
+        _remove_foreign()
     for end in (*begin, *begun):
         os.close(end)
 

@@ -106,19 +106,13 @@ def test_a_semaphore_that_nobody_releases_is_stuck(sandbox: Sandbox) -> None:
 def test_two_locks_of_files_in_opposite_order_are_in_deadlock(sandbox: Sandbox) -> None:
     def body() -> None:
         names = [os.path.join(tempfile.gettempdir(), name) for name in ("a", "b")]
-        told, tell = os.pipe()
-        child = os.fork()
-        mine, other = names if child else reversed(names)
-        held = os.open(mine, os.O_CREAT | os.O_RDWR)
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if child:
-            os.read(told, 1)
-        else:
-            os.write(tell, b"!")
-            while not os.path.exists(names[0]):
-                time.sleep(0.001)
-        wanted = os.open(other, os.O_CREAT | os.O_RDWR)
-        fcntl.flock(wanted, fcntl.LOCK_EX)
+        there, back = os.pipe(), os.pipe()
+        is_parent = os.fork() > 0
+        mine, other = names if is_parent else reversed(names)
+        fcntl.flock(os.open(mine, os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX)
+        os.write(there[1] if is_parent else back[1], b"!")
+        os.read(back[0] if is_parent else there[0], 1)
+        fcntl.flock(os.open(other, os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX)
 
     trace = sandbox(body, **QUICK)
 

@@ -22,8 +22,8 @@ from lab.detect import findings
 from lab.finding import Kind
 from lab.run.watch import Watch
 from lab.trace import Process, Trace
+from tests.forked import in_child
 from tests.run.conftest import Sandbox
-from tests.run.forked import in_child
 from tests.run.looks import be_seen
 
 
@@ -197,7 +197,14 @@ def _leave(body: Callable[[], None]) -> None:
 
 def test_a_child_that_lives_on_for_a_moment_only_is_no_orphan(sandbox: Sandbox) -> None:
     def body() -> None:
-        forked(lambda: be_seen(open_files=False))
+        root = os.getpid()
+
+        def child() -> None:
+            while os.getppid() == root:
+                time.sleep(0.001)
+            be_seen(open_files=False)
+
+        forked(child)
 
     trace = sandbox(body, orphan_after=20.0)
 
