@@ -107,7 +107,6 @@ class Runner:
             ending, trouble = self._scheduled(Scheduler(world, choose, max_steps=max_steps), root)
             blocked = blocked_in(world) if ending is Ending.STUCK else ()
             self._end_all(world)
-            self._command(zygote.REAP)
             # A removed segment that this process has mapped would be found as left behind.
             world.close()
             trace = trace_of(
@@ -123,7 +122,6 @@ class Runner:
             )
         except BaseException:
             self._end_all(world)
-            self._command(zygote.REAP)
             raise
         finally:
             world.close()

@@ -307,7 +307,7 @@ class World:
             os.close(duplicate)
 
     def time_limit(self, task: Task, descriptor: int, events: int) -> int:
-        """Nanoseconds after which a call on a socket gives up (SO_RCVTIMEO and its kin); 0: none."""
+        """Nanoseconds after which a call on a socket gives up (SO_RCVTIMEO, say); 0: none."""
         duplicate = self.duplicate(task, descriptor)
         if duplicate is None:
             return 0

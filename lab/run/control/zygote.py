@@ -1,7 +1,7 @@
 """PID 1 of a controlled sandbox: the zygote that every root is forked from.
 
 A parent whose heap grew between two runs would move garbage collections, and the order of sets,
-in its children: so it does nothing between them but read a byte, fork and reap. What must be the
+in its children: so it does nothing between them but read a byte and fork. What must be the
 same in every root is prepared here once: clocks that are real system calls, the tracer's page of
 code, frozen garbage.
 """
@@ -17,7 +17,6 @@ import socket
 import sys
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
 from lab.kernel import libc, seccomp
@@ -28,8 +27,8 @@ from lab.run.control.lines import record_lines
 from lab.run.letterbox import Letterbox
 from lab.run.root import Program, begin
 
-RUN, RUN_WITH_LINES, REAP = b"r", b"l", b"e"
-"""Commands: fork a root; the same, noting its lines; reap everything that is left."""
+RUN, RUN_WITH_LINES = b"r", b"l"
+"""Commands: fork a root; the same, noting its lines."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,12 @@ def _prepare() -> None:
     sys.dont_write_bytecode = True
     libc.map_code(injection.PAGE, injection.SIZE + LINES_SIZE, injection.CODE)
     _patch_clocks()
+    # Nobody waits here: what falls to this process, the kernel reaps. (A root begins with the
+    # default again.)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.collect()
     gc.freeze()
+    gc.disable()
 
 
 def _patch_clocks() -> None:
@@ -87,28 +90,39 @@ def _patch_clocks() -> None:
 
 
 def _loop(assignment: Assignment, commands: socket.socket, hello: socket.socket) -> None:
+    """Read a byte, fork, answer with a byte.
+
+    No exception, no file object, no collection: whatever else was allocated and freed here would
+    after some runs leave the heap in another state, and the roots with other addresses.
+    """
+    descriptor, last_pid = commands.fileno(), _opened(_LAST_PID)
     while True:
-        command = commands.recv(1)
-        if command in (RUN, RUN_WITH_LINES):
-            # The PIDs of every run are the same: the root is 2.
-            with contextlib.suppress(OSError):
-                # Without CONFIG_CHECKPOINT_RESTORE it is not there: names made from a PID then
-                # differ from run to run.
-                Path("/proc/sys/kernel/ns_last_pid").write_text("1")
-            if os.fork() == 0:
-                _become_root(assignment, hello, with_lines=command == RUN_WITH_LINES)
-            commands.sendall(b"+")
-        elif command == REAP:
-            with contextlib.suppress(ChildProcessError):
-                while True:
-                    os.waitpid(-1, 0)
-            commands.sendall(b"+")
-        else:
+        command = os.read(descriptor, 1)
+        if not command:
             os._exit(0)  # the controller hung up
+        if last_pid >= 0:
+            # The PIDs of every run are the same: the root is 2.
+            os.pwrite(last_pid, b"1", 0)
+        if os.fork() == 0:
+            _become_root(assignment, hello, with_lines=command == RUN_WITH_LINES)
+        os.write(descriptor, b"+")
+
+
+_LAST_PID = "/proc/sys/kernel/ns_last_pid"
+
+
+def _opened(path: str) -> int:
+    try:
+        return os.open(path, os.O_WRONLY)
+    except OSError:
+        # Without CONFIG_CHECKPOINT_RESTORE it is not there: names made from a PID then differ
+        # from run to run.
+        return -1
 
 
 def _become_root(assignment: Assignment, hello: socket.socket, *, with_lines: bool) -> NoReturn:
     gc.freeze()  # zeroes the counts: every run collects at the same moments
+    gc.enable()
     random.seed(0)
     # For programs that it executes: the same addresses, and the same order in sets of strings.
     with contextlib.suppress(OSError):  # refused in some containers
