@@ -25,9 +25,6 @@ class Pos:
     independent = True
     """Run k follows from the seed and k alone, see `lab.search.shard`."""
 
-    independent = True
-    """Run k follows from the seed and k alone, see `lab.search.shard`."""
-
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._run = 0
