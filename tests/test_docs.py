@@ -7,8 +7,8 @@ The language of a fenced block says what is done with it, for the reader as for 
     sh, text, ini, yaml, json      are shown only
 
 Of the output, spaces do not count, a number stands for any number, and `...` for anything. A token
-of a run is as long as the run, so a page shows its first letters. In the output `1abcdefg...` is any
-token, and in a command (`lab replay 1abcdefg...`) the one that was printed last.
+of a run is as long as the run, so a page shows its first letters. In the output `1abcdefg...` is
+any token, and in a command (`lab replay 1abcdefg...`) the one that was printed last.
 """
 
 from __future__ import annotations
