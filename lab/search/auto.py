@@ -1,29 +1,32 @@
-"""Auto: a few runs of each kind, then every trace if they seem few enough, else chance.
+"""Auto: what is quick to try first, then every trace if they seem few enough, else chance.
 
 Small programs are best searched systematically, which ends and then is a proof; in large ones that
 never leaves the first corner it comes to. Which of both a program is shows when the search has
-begun: so it begins with both in turn, then goes on with what looks better within the number of runs
+begun. And a bug in either is mostly found sooner by aiming at reads that find something new. So a
+search begins with both in turn, and then goes on with what looks better within the number of runs
 that it may make.
 """
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from lab.search.dpor import Dpor
 from lab.search.pct import Pct
 from lab.search.pos import Pos
+from lab.search.reads_from import ReadsFrom
 
 if TYPE_CHECKING:
     from lab.search.strategy import Point, Strategy
     from lab.trace import Trace
 
-_TRIALS = 8
-"""Runs of the systematic search before its estimate is trusted."""
+_OPENING = "sasaasaassssss"
+"""Systematic and aimed runs; after that the estimate of how many traces there are is trusted."""
 
 
 class Auto:
-    """DPOR beside POS and PCT, until it is known which of them suits the program.
+    """DPOR beside aimed and random runs, until it is known which of them suits the program.
 
     Args:
         seed: where random choices begin.
@@ -32,12 +35,12 @@ class Auto:
 
     def __init__(self, seed: int, schedules: int = 100) -> None:
         self._left = schedules
-        self._systematic, self._pct = Dpor(), Pct(seed)
-        self._by_chance: tuple[Strategy, ...] = (Pos(seed), self._pct)
+        self._systematic, self._aimed, self._pct = Dpor(), ReadsFrom(), Pct(seed)
+        self._opening = list(_OPENING)
+        self._others: cycle[Strategy] = cycle((self._aimed, Pos(seed), self._aimed, self._pct))
         self._current: Strategy = self._systematic
-        self._chances = 0
-        self._endless = False
-        """There are too many traces."""
+        self._first = True
+        self._too_many = False
 
     @property
     def exhausted(self) -> bool:
@@ -51,12 +54,12 @@ class Auto:
 
     def begin(self) -> bool:
         """Decide which search makes the next run; False when every trace was run."""
-        if self._chance_comes_next():
-            self._current = self._by_chance[self._chances % len(self._by_chance)]
-            self._chances += 1
-        else:
-            self._current = self._systematic
-        return self._current.begin()
+        while True:
+            self._current = self._next()
+            if self._current.begin():
+                return True
+            if self._current is self._systematic:
+                return False
 
     def choose(self, point: Point) -> int:
         """As the search whose turn it is."""
@@ -68,13 +71,17 @@ class Auto:
         self._current.end(trace)
         if self._current is not self._pct:
             self._pct.end(trace)
+        if self._first:
+            # The default order, which is where the aimed search begins as well.
+            self._first = False
+            self._aimed.begin()
+            self._aimed.end(trace)
 
-    def _chance_comes_next(self) -> bool:
-        systematic = self._systematic
-        tried = systematic.executions + systematic.redundant
-        if not self._endless and tried >= _TRIALS:
-            self._endless = systematic.estimate - systematic.executions > self._left
-        if self._endless:
-            return True
-        # The default order and its first reversal come first: many a bug needs no more.
-        return 1 < tried < _TRIALS and self._current is systematic
+    def _next(self) -> Strategy:
+        if self._opening:
+            return self._systematic if self._opening.pop(0) == "s" else self._aimed
+        missing = self._systematic.estimate - self._systematic.executions
+        self._too_many |= missing > self._left
+        # With runs to spare, others in between may find sooner what is there.
+        to_spare = missing * 2 <= self._left and self._current is self._systematic
+        return next(self._others) if self._too_many or to_spare else self._systematic
