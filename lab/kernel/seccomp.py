@@ -15,7 +15,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lab.kernel.arch import NUMBERS
@@ -54,6 +54,8 @@ class Rules:
     free_end: int
     window_high: int
     """The high half of the first address in the window of shared memory, which is 64 GiB long."""
+    elsewhere: tuple[tuple[int, int], ...] = ()
+    """Start and end of further ranges of shared memory, which was mapped before."""
 
     def __post_init__(self) -> None:
         if self.free_start >> 32 != (self.free_end - 1) >> 32:
@@ -83,6 +85,12 @@ def assemble(rules: Rules) -> bytes:
     trace = code.add(_RETURN, RET_TRACE)
     pointers = allow
     for argument in range(6):
+        for start, end in _within_4_gib(rules.elsewhere):
+            test = code.branch(_AT_LEAST, end - start, pointers, trace)
+            test = code.add(_SUBTRACT, start & 0xFFFFFFFF, then=test)
+            test = code.add(_LOAD, _argument(argument), then=test)
+            test = code.branch(_EQUAL, start >> 32, test, pointers)
+            pointers = code.add(_LOAD, _argument(argument) + _HIGH_HALF, then=test)
         test = code.branch(_AT_LEAST, WINDOW_HALVES, pointers, trace)
         test = code.add(_SUBTRACT, rules.window_high, then=test)
         pointers = code.add(_LOAD, _argument(argument) + _HIGH_HALF, then=test)
@@ -129,6 +137,16 @@ def install(program: bytes) -> None:
     except PermissionError:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0)
         _prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(header))
+
+
+def _within_4_gib(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Ranges cut where the high half of an address changes."""
+    for start, end in ranges:
+        place = start
+        while place < end:
+            border = min(end, (place >> 32) + 1 << 32)
+            yield place, border
+            place = border
 
 
 def _argument(number: int) -> int:

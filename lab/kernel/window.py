@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 WINDOW = 0x200000000000
@@ -32,16 +32,22 @@ class SharedMemory:
     """An object that processes map: a file, anonymous memory, or a System V segment."""
 
     def __init__(
-        self, identity: str, *, descriptor: int | None, segment: int | None = None
+        self,
+        identity: str | Callable[[], str],
+        *,
+        descriptor: int | None = None,
+        segment: int | None = None,
+        mapped: tuple[int, int] | None = None,
     ) -> None:
         """Map the object into this process.
 
         Args:
-            identity: its name in the trace.
+            identity: its name in the trace, or what gives it one when it is first touched.
             descriptor: of the file; the caller closes it.
             segment: the id of a System V segment, which lies in this process's IPC namespace.
+            mapped: where it is mapped here already, and how much of it.
         """
-        self.identity = identity
+        self._identity = identity
         self.spaces: set[int] = set()
         """Serial numbers of the address spaces that map it."""
         self.guarded = False
@@ -49,6 +55,19 @@ class SharedMemory:
         self._address = 0
         self._view: mmap.mmap | ctypes.Array[ctypes.c_char] | None = None
         self._attach(segment)
+        if mapped is not None:
+            self._view = (ctypes.c_char * mapped[1]).from_address(mapped[0])
+
+    @property
+    def identity(self) -> str:
+        """Its name in the trace."""
+        if not isinstance(self._identity, str):
+            self._identity = self._identity()
+        return self._identity
+
+    @identity.setter
+    def identity(self, name: str) -> None:
+        self._identity = name
 
     @property
     def size(self) -> int:
@@ -79,6 +98,12 @@ class SharedMemory:
         if self._address:
             _libc.shmdt(self._address)
             self._address = 0
+
+    def forget_size(self) -> None:
+        """The file was cut: to look beyond its end would end this process."""
+        if isinstance(self._view, mmap.mmap):
+            self._view.close()
+            self._view = None
 
     def _attach(self, segment: int | None) -> None:
         if segment is None:
@@ -132,6 +157,10 @@ class Region:
 _serials = iter(range(1, 1 << 62))
 
 
+class BadAddressError(Exception):
+    """A program has passed a pointer to nowhere."""
+
+
 @dataclass
 class Space:
     """One address space: its shared mappings, and the tracer's handle to its memory."""
@@ -148,6 +177,8 @@ class Space:
     """Where errno lies, from the thread's base register; None: not found out yet."""
     errno_location: int = 0
     """Address of the library's __errno_location; 0: not known."""
+    to_close: list[Region] = field(default_factory=list)
+    """Mappings to close as soon as a task of it can be made to do so."""
     serial: int = field(default_factory=lambda: next(_serials))
     users: int = 1
     """Processes that live in it: more than one between vfork and exec."""
@@ -204,8 +235,19 @@ class Space:
             return b""
 
     def write(self, address: int, data: bytes) -> None:
-        """Change the task's memory, whatever its protection; raises OSError where there is none."""
-        os.pwrite(self.memory, data, address)
+        """Change the task's memory, whatever its protection.
+
+        Raises BadAddressError where there is none.
+        """
+        region = self.region_at(address)
+        if region is not None:
+            # Not by force: the kernel refuses that for a shared page which is closed.
+            region.memory.write(region.offset + address - region.start, data)
+            return
+        try:
+            os.pwrite(self.memory, data, address)
+        except (OSError, OverflowError) as error:
+            raise BadAddressError(f"no memory at {address:#x}") from error
 
     def string(self, address: int, limit: int = 4096) -> str:
         """A NUL-terminated string, never reading past the page where it ends."""

@@ -21,6 +21,8 @@ _VECTORS = {
 """Calls that take buffers in an array: which argument is the array, and which its length."""
 _MESSAGES = {"sendmsg": False, "recvmsg": False, "sendmmsg": True, "recvmmsg": True}
 """Calls that take them in a struct msghdr, or in an array of these."""
+_OF_ADDRESSES = frozenset({"mmap", "munmap", "mprotect", "mremap", "shmat", "shmdt"})
+"""Calls that take addresses and look at nothing that lies there."""
 _MOST = 1024
 """Buffers that one call takes at most (UIO_MAXIOV)."""
 _MSGHDR, _MMSGHDR = 56, 64
@@ -64,7 +66,10 @@ def open_for_call(task: Task) -> list[Region]:
     """At a stop before a system call: open what it is handed; returns what to close after it."""
     if not task.space.regions:
         return []
-    regions = [r for r in pointed_into(task, ptrace.registers(task.tid)) if r.closed]
+    regs = ptrace.registers(task.tid)
+    if regs.call in _OF_ADDRESSES:
+        return []
+    regions = [r for r in pointed_into(task, regs) if r.closed]
     for region in regions:
         set_protection(task, region, region.protection)
     return regions

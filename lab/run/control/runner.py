@@ -13,13 +13,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab.kernel import ipc_tables, ptrace, seccomp
+from lab.kernel import inherited, ipc_tables, ptrace, seccomp
 from lab.kernel.arch import NEWER, injection
 from lab.kernel.namespaces import PrivateTmp, furnish, leave_host
 from lab.kernel.namespaces import World as Mounts
 from lab.kernel.window import WINDOW, Space
 from lab.run.control import zygote
 from lab.run.control.catalogue import TRACED
+from lab.run.control.guard import guard_inherited
 from lab.run.control.machine import TRAP, Machine, UnexpectedStopError
 from lab.run.control.program import break_everywhere, command_of, open_memory
 from lab.run.control.report import blocked_in, trace_of
@@ -72,6 +73,10 @@ class Runner:
         Raises ControlRefusedError.
         """
         self._program, self._limits = program, limits
+        try:
+            self._inherited = inherited.mappings()
+        except MemoryError as error:
+            raise ControlRefusedError(str(error)) from None
         leave_host(new_user=new_user)
         self._kept = self._start(furnish(private_files=True, processes=False))
         self._pattern: Pattern | None = None
@@ -94,12 +99,15 @@ class Runner:
         kept = self._kept
         kept.letterbox.reset()
         kept.output.empty()
+        for mapping in self._inherited:
+            mapping.restore()
         host = self._fork_root(zygote.RUN_WITH_LINES if with_lines else zygote.RUN)
         machine = Machine()
         world = World(machine, self._places(), _INSTALLED, with_lines=with_lines)
         try:
             self._seize(host)
             root = first_task(world, host, Space(open_memory(host)))
+            guard_inherited(world, root, self._inherited)
             self._set_breakpoints(root.process)
             root.process.command = command_of(host)
             kept.hello.sendall(b"+")
@@ -126,6 +134,8 @@ class Runner:
         finally:
             world.close()
             self._clear()
+            for mapping in self._inherited:
+                mapping.restore()
             self.stops += machine.stops
             self.runs += 1
         return trace
@@ -176,6 +186,7 @@ class Runner:
             free_start=injection.PAGE,
             free_end=injection.PAGE + injection.SIZE,
             window_high=WINDOW >> 32,
+            elsewhere=tuple((mapping.start, mapping.end) for mapping in self._inherited),
         )
         assignment = zygote.Assignment(
             self._program,

@@ -17,7 +17,7 @@ from lab.kernel.ptrace import Stop, StopKind
 from lab.kernel.window import Space
 from lab.run.control.access import at_fault
 from lab.run.control.calls.futex import FutexSleep, words_changed_by_exit
-from lab.run.control.calls.others import handed_memory, other
+from lab.run.control.calls.others import modelled
 from lab.run.control.calls.processes import Exit
 from lab.run.control.calls.signals import (
     arriving,
@@ -28,6 +28,7 @@ from lab.run.control.calls.signals import (
     restarts,
 )
 from lab.run.control.catalogue import MODELS
+from lab.run.control.guard import close_what_waits
 from lab.run.control.lines import line_of
 from lab.run.control.machine import Machine, TaskGoneError, UnexpectedStopError, state
 from lab.run.control.program import adopt_children, became_another_program, child_of
@@ -211,6 +212,8 @@ class Scheduler:
         """Resume a task until it stands before a visible operation, sleeps, or has ended."""
         while task.operation is None and task.where is Where.READY:
             try:
+                if task.space.to_close and not task.running:
+                    close_what_waits(task)
                 if not task.running:
                     self.machine.resume(task)
                 self._met(task, self.machine.wait(task))
@@ -222,9 +225,7 @@ class Scheduler:
         match stop.kind:
             case StopKind.CALL:
                 regs = ptrace.registers(task.tid)
-                model = MODELS.get(regs.call, other)
-                found = model(self.world, task, regs.call, regs)
-                task.operation = handed_memory(task, found, regs)
+                task.operation = modelled(self.world, task, regs, MODELS)
             case StopKind.SIGNAL:
                 self._signalled(task, stop.value)
             case StopKind.FORKED:

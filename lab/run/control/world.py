@@ -205,6 +205,10 @@ class World:
             return known or f"socket:{self.number('socket', status.st_ino)}"
         if (status.st_dev, status.st_ino) in self.queues:
             return self.queues[status.st_dev, status.st_ino]
+        if target.startswith(_MEMFD):
+            name = target.removeprefix(_MEMFD).removesuffix(" (deleted)")
+            number = self.number(f"memfd {name}", status.st_ino)
+            return f"memfd:{name}" if number == 1 else f"memfd:{name} ({number})"
         if target.startswith("anon_inode:"):
             return target.removeprefix("anon_inode:").strip("[]")
         if stat.S_ISREG(status.st_mode):
@@ -417,7 +421,7 @@ def spaces_of(tasks: Iterable[Task]) -> list[tuple[Space, Task]]:
     """Each address space once, with a task that can act in it."""
     seen: dict[int, tuple[Space, Task]] = {}
     for task in tasks:
-        if task.where in (Where.READY, Where.IN_KERNEL):
+        if task.where is not Where.GONE:
             best = seen.get(task.space.serial)
             if best is None or best[1].where is not Where.READY:
                 seen[task.space.serial] = (task.space, task)
@@ -428,5 +432,6 @@ _PLAIN = ("/dev/", "/memfd:", "/proc/", "anon_inode:")
 """What is no stream, as links in /proc read: most of what a process has open."""
 _CLOSES_ON_EXEC = 0o2000000
 _AT_FDCWD = -100
+_MEMFD = "/memfd:"
 _TIMEVAL = struct.Struct("=2q")
 _SIGNALFD, _EPOLL = "anon_inode:[signalfd]", "anon_inode:[eventpoll]"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import os
+import struct
 
 from lab.kernel import ptrace
 from lab.kernel.arch import Registers
+from lab.kernel.window import BadAddressError
 from lab.run.control.calls.signals import handled
 from lab.run.control.task import CallOperation, Effect, Operation, Task
-from lab.run.control.timing import CPU_TIME, NANO, now_of, packed, timespec
+from lab.run.control.timing import CPU_TIME, NANO, now_of, packed
 from lab.run.control.world import World
 from lab.trace import Action
 
@@ -51,7 +53,8 @@ class Sleep(CallOperation):
         """Return EINTR and what was left of the time; the handler runs on the way out."""
         if self._remaining:
             left = packed(max(0, self._until - self.world.clock))
-            task.space.write(self._remaining, left)
+            with contextlib.suppress(BadAddressError):
+                task.space.write(self._remaining, left)
         self.regs.skip_call(-errno.EINTR)
         ptrace.set_registers(task.tid, self.regs)
         return Effect(result=-errno.EINTR)
@@ -70,17 +73,35 @@ class Yield(CallOperation):
         return Effect(result=0)
 
 
-def _nanosleep(world: World, task: Task, name: str, regs: Registers) -> Operation:
-    return Sleep(world, task, name, regs, world.clock + timespec(task.space, regs[0]), regs[1])
+def _nanosleep(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    length = _length(task, regs[0])
+    if length is None:
+        return None
+    return Sleep(world, task, name, regs, world.clock + length, regs[1])
 
 
-def _clock_nanosleep(world: World, task: Task, name: str, regs: Registers) -> Operation:
-    length = timespec(task.space, regs[2])
+def _clock_nanosleep(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    length = _length(task, regs[2])
+    if length is None:
+        return None
     absolute = regs[1] & 1
     if absolute:
         length -= now_of(world, regs[0] & 0xFFFFFFFF)
     remaining = 0 if absolute else regs[3]
     return Sleep(world, task, name, regs, world.clock + max(0, length), remaining)
+
+
+def _length(task: Task, address: int) -> int | None:
+    """A struct timespec; None where the kernel will refuse it."""
+    data = task.space.read(address, _TIMESPEC.size)
+    if len(data) < _TIMESPEC.size:
+        return None
+    seconds, nanoseconds = _TIMESPEC.unpack(data)
+    well_formed = seconds >= 0 and 0 <= nanoseconds < NANO
+    return int(seconds) * NANO + int(nanoseconds) if well_formed else None
+
+
+_TIMESPEC = struct.Struct("=2q")
 
 
 def _yield(_world: World, _task: Task, name: str, regs: Registers) -> Operation:
@@ -99,7 +120,7 @@ def _answer(
     pace = min(_LONGEST, _TICK << min(32, max(0, task.spins - _PATIENCE)))
     world.clock += pace
     if address:
-        os.pwrite(task.space.memory, data, address)
+        task.space.write(address, data)
     regs.skip_call(result)
     ptrace.set_registers(task.tid, regs)
 
@@ -124,10 +145,8 @@ def _time(world: World, task: Task, _name: str, regs: Registers) -> None:
 def _getrandom(world: World, task: Task, _name: str, regs: Registers) -> None:
     """Random bytes from the seed: names of temporary files are the same in every run."""
     size = min(regs[1], 1 << 20)
-    if task.space.region_at(regs[0]) is None:
-        os.pwrite(task.space.memory, world.random.randbytes(size), regs[0])
-        regs.skip_call(size)
-        ptrace.set_registers(task.tid, regs)
+    task.space.write(regs[0], world.random.randbytes(size))
+    task.machine.answer(task, regs, size)
 
 
 TABLE = {

@@ -26,6 +26,9 @@ class PathCall(CallOperation):
     def perform(self, task: Task) -> Effect:
         """Make the call."""
         result = task.machine.run_to_end_of_call(task)
+        if result >= 0 and self.action is Action.WRITE:
+            for memory in self.world.memories.values():
+                memory.forget_size()  # it may have been cut
         if result >= 0 and self.action is Action.CREATE:
             self.world.made_by.setdefault(("file", self.object, 0), task.name)
             if self.path:

@@ -10,6 +10,8 @@ one thread runs at a time.
 from __future__ import annotations
 
 import errno
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.kernel import ptrace
@@ -149,6 +151,8 @@ class FutexWake(FutexOperation):
         bits = self.regs[5] & _ANY if operation == _WAKE_BITSET else _ANY
         if operation == _CMP_REQUEUE and value_at(task, self.regs[0]) != self.regs[5] & _ANY:
             return self.returning(task, -errno.EAGAIN)
+        if operation == _WAKE_OP:
+            return self.returning(task, self._wake_after_change(task, count))
         woken = wake(self.world, self.key, count, bits)
         if operation in (_REQUEUE, _CMP_REQUEUE):
             target = key_of(task, self.regs[4])
@@ -157,6 +161,40 @@ class FutexWake(FutexOperation):
                 waiter.key, waiter.address = target, self.regs[4]
                 woken += operation == _CMP_REQUEUE
         return self.returning(task, woken)
+
+    def _wake_after_change(self, task: Task, count: int) -> int:
+        """FUTEX_WAKE_OP: change a second word, wake here, and there if the word was so and so."""
+        place, code = self.regs[4], self.regs[5] & _ANY
+        how, test = code >> 28, code >> 24 & 15
+        operand, bound = ((code >> shift & 0xFFF ^ 0x800) - 0x800 for shift in (12, 0))
+        if how & _SHIFTED:
+            operand = 1 << (operand & 31)
+        old = value_at(task, place)
+        change, compare = _CHANGES[how & 7], _TESTS[test]
+        task.space.write(place, (change(old, operand) & _ANY).to_bytes(4, "little"))
+        woken = wake(self.world, self.key, count)
+        if compare((old ^ 0x80000000) - 0x80000000, bound):
+            woken += wake(self.world, key_of(task, place), self.argument(3))
+        return woken
+
+
+_SHIFTED = 8
+_CHANGES: tuple[Callable[[int, int], int], ...] = (
+    lambda _, new: new,
+    operator.add,
+    operator.or_,
+    lambda old, mask: old & ~mask,
+    operator.xor,
+)
+_TESTS: tuple[Callable[[int, int], bool], ...] = (
+    operator.eq,
+    operator.ne,
+    operator.lt,
+    operator.le,
+    operator.gt,
+    operator.ge,
+)
+"""As linux/futex.h numbers them."""
 
 
 def wake(world: World, key: Key, count: int, bits: int = _ANY) -> int:
@@ -183,13 +221,26 @@ def words_changed_by_exit(world: World) -> None:
     world.waiters = [waiter for waiter in world.waiters if not waiter.woken]
 
 
+class PriorityFutex(FutexOperation):
+    """Locks that lend their priority: taken and released by the kernel itself."""
+
+    action = Action.UPDATE
+    enters = True
+
+    def perform(self, task: Task) -> Effect:
+        """Enter the call; it may sleep there."""
+        return Effect(result=task.machine.enter_call(task, self))
+
+
 def _futex(world: World, task: Task, _name: str, regs: Registers) -> Operation | None:
     operation = regs[1] & 0x7F
+    if not task.space.read(regs[0], 4):
+        return None  # a pointer to nowhere: the kernel says so
     if operation in (_WAIT, _WAIT_BITSET):
         return FutexWait(world, task, regs)
-    if operation in (_WAKE, _WAKE_BITSET, _REQUEUE, _CMP_REQUEUE):
+    if operation in (_WAKE, _WAKE_BITSET, _REQUEUE, _CMP_REQUEUE, _WAKE_OP):
         return FutexWake(world, task, regs)
-    return None
+    return PriorityFutex(world, task, regs)
 
 
 TABLE = {"futex": _futex}

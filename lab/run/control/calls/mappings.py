@@ -6,26 +6,28 @@ window, so munmap, mprotect and mremap are seen when they concern a guarded mapp
 
 from __future__ import annotations
 
-from lab.kernel import ptrace
 from lab.kernel.arch import Registers
 from lab.run.control import guard
+from lab.run.control.machine import UnexpectedStopError
 from lab.run.control.semaphore import set_breakpoints
 from lab.run.control.task import Task
 from lab.run.control.world import Model, World
 
-_MAP_SHARED, _MAP_TYPE = 1, 0xF
+_MAP_SHARED, _MAP_TYPE, _MAP_FIXED = 1, 0xF, 0x10
 _PROT_EXEC = 4
 
 
 def _mmap(world: World, task: Task, _name: str, regs: Registers) -> None:
-    _, _, protection, flags, descriptor, offset = regs.arguments
+    address, size, protection, flags, descriptor, offset = regs.arguments
     if flags & _MAP_TYPE & _MAP_SHARED:
         guard.map_shared(world, task, regs)
-    elif protection & _PROT_EXEC:
-        what = world.target(task, descriptor & 0xFFFFFFFF)
-        start = task.machine.run_to_end_of_call(task)
-        if what and start > 0:
-            set_breakpoints(task.space, what, start, offset)
+        return
+    what = world.target(task, descriptor & 0xFFFFFFFF) if protection & _PROT_EXEC else ""
+    start = task.machine.run_to_end_of_call(task)
+    if start > 0 and flags & _MAP_FIXED:
+        guard.unmap(task, address, size)
+    if start > 0 and what:
+        set_breakpoints(task.space, what, start, offset)
 
 
 def _munmap(_world: World, task: Task, _name: str, regs: Registers) -> None:
@@ -34,13 +36,30 @@ def _munmap(_world: World, task: Task, _name: str, regs: Registers) -> None:
 
 
 def _mprotect(_world: World, task: Task, _name: str, regs: Registers) -> None:
-    """The program's own wish is kept for when the page is opened; a closed page stays closed."""
-    regions = list(task.space.touched(regs[0], regs[1]))
-    if any(region.closed for region in regions):
-        regs.skip_call(0)
-        ptrace.set_registers(task.tid, regs)
-    for region in regions:
-        region.protection = regs[2] & 7
+    if guard.protect(task, regs[0], regs[1], regs[2] & 7):
+        task.machine.answer(task, regs, 0)
+
+
+def _mremap(world: World, task: Task, _name: str, regs: Registers) -> None:
+    """Like any shared mapping it stays in the window, where the filter can see pointers into it."""
+    old, new_size, flags = (regs[0], regs[1]), regs[2], regs[3]
+    if not guard.pieces(task, *old):
+        return
+    changed = {}
+    if flags & _MREMAP_FIXED:
+        if task.space.region_at(regs[4]) is None:
+            raise UnexpectedStopError(
+                f"{task.name} moves shared memory to an address of its own choice, where the lab "
+                "would not see what system calls do to it"
+            )
+    elif new_size > regs[1] and flags & _MREMAP_MAYMOVE:
+        changed = {3: flags | _MREMAP_FIXED, 4: task.space.reserve(new_size)}
+    result = task.machine.run_changed(task, regs, changed)
+    if result > 0:
+        guard.move(world, task, old, (result, new_size))
+
+
+_MREMAP_MAYMOVE, _MREMAP_FIXED = 1, 2
 
 
 def _shmat(world: World, task: Task, _name: str, regs: Registers) -> None:
@@ -57,6 +76,7 @@ TABLE: dict[str, Model] = {
     "mmap": _mmap,
     "munmap": _munmap,
     "mprotect": _mprotect,
+    "mremap": _mremap,
     "shmat": _shmat,
     "shmdt": _shmdt,
 }

@@ -9,12 +9,14 @@ one of these cannot be judged, and the run says so.
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 
 from lab.kernel.arch import Registers
+from lab.kernel.window import BadAddressError
 from lab.run.control.machine import UnexpectedStopError
 from lab.run.control.opening import pointed_into
 from lab.run.control.task import CallOperation, Effect, Operation, Task
-from lab.run.control.world import World
+from lab.run.control.world import Model, World
 from lab.trace import Action
 
 PRIVATE = frozenset(
@@ -98,14 +100,61 @@ def other(_world: World, task: Task, name: str, regs: Registers) -> Operation | 
     return None if name in PRIVATE else Unknown(name or "a new system call", regs)
 
 
-def handed_memory(task: Task, operation: Operation | None, regs: Registers) -> Operation | None:
-    """What a model says of a call, and what the call does to shared memory that it is handed."""
-    if not task.space.regions or not regs.goes_on or not task.at_call:
-        return operation
+class Answered(HandedMemory):
+    """A call that the lab answers itself, into shared memory."""
+
+    def __init__(self, world: World, model: Model, regs: Registers, things: list[str]) -> None:
+        super().__init__(regs.call, regs, things)
+        self.world, self.model = world, model
+
+    def perform(self, task: Task) -> Effect:
+        """Have it answered now."""
+        answer(self.world, task, self.model, self.call, self.regs)
+        if self.regs.goes_on:
+            return super().perform(task)
+        return Effect(result=self.regs.result)
+
+
+_ANSWERED = frozenset(
+    """
+    clock_gettime gettimeofday time getrandom getitimer setitimer timer_gettime timer_settime
+    timerfd_gettime timerfd_settime
+    """.split()  # noqa: SIM905  # to be read
+)
+"""Calls whose results the lab may write itself."""
+
+
+def modelled(
+    world: World, task: Task, regs: Registers, models: Mapping[str, Model]
+) -> Operation | None:
+    """The operation that a task stopped before; None if it touches nothing shared.
+
+    Args:
+        world: the run.
+        task: at a stop before a system call.
+        regs: its registers there.
+        models: of calls, by name.
+    """
+    name = regs.call
+    model = models.get(name, other)
     things = [region.memory.identity for region in pointed_into(task, regs)]
     if not things:
-        return operation
-    if operation is None:
-        return HandedMemory(regs.call, regs, things)
-    operation.also += tuple(thing for thing in dict.fromkeys(things) if thing != operation.object)
+        return answer(world, task, model, name, regs)
+    if name in _ANSWERED:
+        return Answered(world, model, regs, things)
+    operation = answer(world, task, model, name, regs)
+    if operation is None and regs.goes_on and task.at_call:
+        return HandedMemory(name, regs, things)
+    if operation is not None:
+        more = dict.fromkeys(thing for thing in things if thing != operation.object)
+        operation.also += tuple(more)
     return operation
+
+
+def answer(world: World, task: Task, model: Model, name: str, regs: Registers) -> Operation | None:
+    """What a model says of a call; one that is given a pointer to nowhere fails."""
+    try:
+        return model(world, task, name, regs)
+    except BadAddressError:
+        task.machine.answer(task, regs, -errno.EFAULT)
+        return None

@@ -12,7 +12,6 @@ from lab.run.control.task import CONTINUED, CallOperation, Effect, Operation, Pr
 from lab.run.control.world import Model, World
 from lab.trace import Action
 
-_CLONE_VM = 0x100
 _CLONE_THREAD = 0x10000
 _CLONE_UNTRACED = 0x800000
 _WNOHANG, _WUNTRACED, _WEXITED, _WCONTINUED, _WNOWAIT = 1, 2, 4, 8, 0x1000000
@@ -34,9 +33,8 @@ class Fork(CallOperation):
 
     def perform(self, task: Task) -> Effect:
         """Close what both will map; the stop at the fork itself comes as the task goes on."""
-        if not self.flags & _CLONE_VM:
-            close_before_fork(task)
         if not self.flags & _CLONE_THREAD:
+            close_before_fork(task)
             self.world.share_positions(task)
         if self.flags & _CLONE_UNTRACED:
             self._stay_traced(task)
@@ -49,7 +47,7 @@ class Fork(CallOperation):
             task.machine.set_registers(task, regs)
         else:
             flags = (self.flags & ~_CLONE_UNTRACED).to_bytes(8, "little")
-            os.pwrite(task.space.memory, flags, self.regs[0])
+            task.space.write(self.regs[0], flags)
 
 
 class Execute(CallOperation):
@@ -186,7 +184,7 @@ def _clone3(world: World, task: Task, name: str, regs: Registers) -> Operation:
 
 
 def _fork(world: World, _task: Task, name: str, regs: Registers) -> Operation:
-    return Fork(world, name, regs, 0 if name == "fork" else _CLONE_VM)
+    return Fork(world, name, regs, 0)
 
 
 def _execute(world: World, task: Task, name: str, regs: Registers) -> Operation:

@@ -204,9 +204,9 @@ class Disposition(CallOperation):
 
     def perform(self, task: Task) -> Effect:
         """Make the call; what it lets through arrives before the next operation."""
-        if self.call == "rt_sigaction" and self.regs[1]:
-            self._note_restarting(task)
         result = task.machine.run_to_end_of_call(task)
+        if self.call == "rt_sigaction" and result == 0:
+            self._note_restarting(task)
         task.check_signals = True
         return Effect(after=self.what, result=result)
 
