@@ -43,12 +43,12 @@ class Bounded:
         """Runs that were abandoned: what they wanted to choose could not be had."""
         self._open: list[list[Deviations]] = [[()], *([] for _ in range(preemptions))]
         """What is still to be run, by cost."""
-        self._gave_way = self._cut = False
+        self._over = self._gave_way = self._cut = False
 
     @property
     def exhausted(self) -> bool:
         """Every schedule within the bound was run."""
-        return not self._cut and not any(self._open)
+        return self._over and not self._cut
 
     @property
     def scope(self) -> str:
@@ -68,6 +68,7 @@ class Bounded:
                 self._idling = Idling()
                 self._at = -1
                 return True
+        self._over = True
         return False
 
     def choose(self, point: Point) -> int:

@@ -70,12 +70,12 @@ class Dpor:
         self._path: list[_Node] = []
         self._course = Course()
         self._availability = Availability()
-        self._begun = self._cut = self._idled = False
+        self._begun = self._over = self._cut = self._idled = False
 
     @property
     def exhausted(self) -> bool:
         """Every trace was run."""
-        return self._begun and not self._path and not self._cut
+        return self._over and not self._cut
 
     @property
     def scope(self) -> str:
@@ -114,6 +114,7 @@ class Dpor:
                 node.take(branch.task, branch.then)
                 return True
             self._path.pop()
+        self._over = True
         return False
 
     def choose(self, point: Point) -> int:

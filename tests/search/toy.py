@@ -26,6 +26,9 @@ from lab.detect.holds import holds
 from lab.search.strategy import Pending, Point
 from lab.trace import Action, Blocked, Ending, Event, Failure, Process, Trace
 
+_PATIENT = frozenset({Action.ACQUIRE, Action.SEND, Action.RECEIVE, Action.WAIT})
+_AT_ONCE = "at once"
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -38,8 +41,7 @@ class Operation:
 
     @property
     def waits(self) -> bool:
-        patient = {Action.ACQUIRE, Action.SEND, Action.RECEIVE, Action.WAIT}
-        return self.action in patient and self != attempt(self.object)
+        return self.action in _PATIENT and self.value != _AT_ONCE
 
 
 Task = Generator[Operation, Any, None]
@@ -66,7 +68,7 @@ def acquire(semaphore: str) -> Operation:
 
 def attempt(semaphore: str) -> Operation:
     """Take 1 if the semaphore is above 0, without waiting; answers whether it was."""
-    return Operation(Action.ACQUIRE, semaphore, "at once")
+    return Operation(Action.ACQUIRE, semaphore, _AT_ONCE)
 
 
 def release(semaphore: str) -> Operation:
