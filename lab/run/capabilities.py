@@ -75,7 +75,7 @@ def _private_tmp() -> Capability:
     return Capability(
         "private /tmp",
         available=False,
-        detail="temporary files of a run land on the host, only TMPDIR is its own",
+        detail="only TMPDIR is a run's own; what it puts into /tmp itself lands on the host",
         remedy="needs namespaces, and a kernel with overlayfs on tmpfs (5.11 or newer for users)",
     )
 
@@ -96,6 +96,8 @@ def _posix_queues() -> Capability:
         remedy = "use a kernel with CONFIG_POSIX_MQUEUE"
         return Capability("POSIX queues", available=False, detail="not built in", remedy=remedy)
     size = "no limit" if limit < 0 else f"{limit} bytes for all queues of this user"
+    if not os.path.ismount("/dev/mqueue"):
+        size += "; without namespaces they cannot be listed, for /dev/mqueue is not mounted"
     return Capability("POSIX queues", available=True, detail=size)
 
 

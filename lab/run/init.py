@@ -139,7 +139,7 @@ class Init:
     def _start(self) -> int:
         root = os.fork()
         if root == 0:
-            if isinstance(self._stock, HostStock):
+            if self._stock.tmp:
                 os.environ["TMPDIR"] = self._stock.tmp
                 tempfile.tempdir = None
             begin(
@@ -190,8 +190,8 @@ class Init:
             self._assignment.output.bound()
 
     def _is_stuck(self) -> bool:
-        since = self._watch.look_at_sleeps()
-        if since is None or self._watch.now - since < self._limits.stuck_after:
+        unmoved = self._watch.look_at_sleeps()
+        if unmoved is None or unmoved < self._limits.stuck_after:
             return False
         return not any(blocked.timed for blocked in self._watch.blocked())
 

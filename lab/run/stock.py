@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lab.kernel import ipc_tables, queue_limit
 from lab.kernel.ipc_tables import Entry, Key
-from lab.kernel.namespaces import World
+from lab.kernel.namespaces import SHM, World
 from lab.kernel.outside import ANY_QUEUE, Thing
 from lab.run.watch import Watch
 from lab.trace import ObjectType, SharedObject
@@ -41,13 +41,19 @@ class PrivateStock:
         # The working directory stays the host's, unless it is itself a covered directory.
         covered = any(layer.path == str(Path.cwd()) for layer in world.tmp)
         self._places = [] if covered else [(_directory("."), str(Path.cwd()))]
+        self.tmp = "" if world.tmp else _make_private_tmp()
+        """Where no directory can be covered: one to be the run's TMPDIR, else ""."""
         self._before = {entry.key for entry in _special_files(self._places)}
         self.outside: frozenset[Thing] = frozenset()
         """What was there before the run."""
 
     def look(self) -> None:
         """Note what exists while the run goes on: what is removed in time was used all the same."""
-        self._seen.update((entry.key, entry) for entry in ipc_tables.listing(self._world.queues))
+        self._seen.update((entry.key, entry) for entry in self._listing())
+
+    def _listing(self) -> Iterator[Entry]:
+        listed = ipc_tables.listing(self._world.queues)
+        return (entry for entry in listed if entry.handle != self.tmp)
 
     def take(self, watch: Watch) -> Stock:
         """List what is left, after every process of the run has ended.
@@ -57,7 +63,9 @@ class PrivateStock:
         next run would find too little. The working directory may have other users: there a run is
         told by what it was seen to use.
         """
-        left = list(ipc_tables.listing(self._world.queues))
+        left = list(self._listing())
+        if self.tmp:
+            left += _files_below(self.tmp)
         for layer in self._world.tmp:
             left += ipc_tables.files_below(layer.changes, layer.path, layer.original)
         new = [entry for entry in _special_files(self._places) if entry.key not in self._before]
@@ -98,9 +106,7 @@ class HostStock:
         """List and remove what the run left; note what cannot be attributed."""
         new = list(self._new())
         ours = [entry for entry in new if is_ours(entry, watch)]
-        private = _directory(self.tmp)
-        temporary = list(ipc_tables.files_below(private, self.tmp))
-        os.close(private)
+        temporary = _files_below(self.tmp)
         used = [entry for entry in self._seen.values() if is_ours(entry, watch)]
         objects = _described(ours + temporary, used, watch)
         notes = (*_remove(ours), *_unattributed(new, ours))
@@ -118,6 +124,21 @@ class HostStock:
 def _special_files(places: list[tuple[int, str]]) -> Iterator[Entry]:
     for directory, path in places:
         yield from ipc_tables.special_files_in(directory, path)
+
+
+def _make_private_tmp() -> str:
+    """In the world's own shared memory, with which it vanishes."""
+    path = os.path.join(SHM, "lab-tmp")
+    os.mkdir(path)
+    return path
+
+
+def _files_below(path: str) -> list[Entry]:
+    directory = _directory(path)
+    try:
+        return list(ipc_tables.files_below(directory, path))
+    finally:
+        os.close(directory)
 
 
 def _directory(path: str) -> int:

@@ -48,8 +48,8 @@ class Watch:
         self._outside = outside or Outside()
         self._seen: list[Seen] = []
         self._current: dict[int, Seen] = {}
-        self._last_look = 0.0
         self._last_change = 0.0
+        self._lately_dead: list[Seen] = []
         self.users: dict[tuple[int, int], set[tuple[str, str]]] = {}
         """Who was seen to have a file open or mapped, by device and inode; and by which path,
         for an inode is given out again as soon as its file is gone. (A System V segment is a file
@@ -106,7 +106,7 @@ class Watch:
             newcomer = self._greet(pid, now)
             if newcomer is not None:
                 self._update(newcomer, now)
-        self._last_look = now
+        self._lately_dead.clear()
 
     def meet(self, pid: int) -> Seen | None:
         """What is known of the process with this PID; None if it is gone already."""
@@ -120,7 +120,7 @@ class Watch:
     def _greet(self, pid: int, now: float) -> Seen | None:
         try:
             handle = psutil.Process(pid)
-            parent = self._current.get(handle.ppid()) or self._lately_dead()
+            parent = self._current.get(handle.ppid()) or self._lost_parent()
         except psutil.Error:
             return None
         # Until it executes something else it is what its parent is.
@@ -142,8 +142,7 @@ class Watch:
             # for a parent: that one did its duty, there was no zombie. Nor is one that nobody saw
             # dead before: it may have ended a moment after its parent as well as before.
             seen.reaped = now
-        if seen.ended is None:
-            seen.ended = now
+        self._ends(seen, now)
         self._leaves(seen, now)
 
     def look_at_objects(self, go_on: Callable[[], bool] = lambda: True) -> None:
@@ -169,9 +168,11 @@ class Watch:
                 self.users.setdefault(place, set()).add((seen.name, path))
 
     def look_at_sleeps(self) -> float | None:
-        """Note who sleeps; returns since when nothing has moved in the whole run, or None.
+        """Note who sleeps; returns for how long nothing has moved in the whole run, or None.
 
-        A death counts as a move: it may be what a sleeper waits for, and it has yet to wake up.
+        From the end of one look to the beginning of another: what lies between is certain, however
+        long the looks take. A death counts as a move: it may be what a sleeper waits for, and it
+        has yet to wake up.
         """
         now = self.now
         for seen in self.alive:
@@ -179,13 +180,13 @@ class Watch:
             for thread in procfs.threads(seen.pid):
                 sleep = "stopped" if seen.stopped else procfs.sleep_of(seen.pid, thread)
                 before, since = seen.sleeps.get(thread, ("", now))
-                sleeps[thread] = (sleep, since if sleep and sleep == before else now)
+                sleeps[thread] = (sleep, since if sleep and sleep == before else self.now)
             seen.sleeps = sleeps
         # A helper that sleeps is idle; one that moves may be about to wake somebody.
         asleep = [seen.asleep_since for seen in self.alive]
         if not asleep or None in asleep:
             return None
-        return max(self._last_change, *(since for since in asleep if since is not None))
+        return now - max(self._last_change, *(since for since in asleep if since is not None))
 
     def blocked(self) -> tuple[Blocked, ...]:
         """Every sleeping process, with what it waits for."""
@@ -249,10 +250,10 @@ class Watch:
         seen.status = process_stat.exit_status(seen.pid)
         if seen.ended is not None:
             return
-        seen.ended = self._last_change = now
+        self._ends(seen, now)
         # A parent that is on its way out can wait no more. Who was first is not known, so neither.
         if seen.parent is not None and process_stat.is_ending(seen.parent.pid):
-            self._parent_is_dead(seen, now)
+            self._ends(seen.parent, now)
 
     def _outlived_its_parent(self, seen: Seen, now: float, *, alive: bool) -> None:
         self._parent_is_dead(seen, now)
@@ -265,10 +266,14 @@ class Watch:
 
     def _gone(self, seen: Seen, now: float) -> None:
         """It left the process table without init: its parent waited for it, or ignores exits."""
-        if seen.ended is None:
-            seen.ended = now
+        self._ends(seen, now)
         seen.reaped = now
         self._leaves(seen, now)
+
+    def _ends(self, seen: Seen, now: float) -> None:
+        if seen.ended is None:
+            seen.ended = self._last_change = now
+            self._lately_dead.append(seen)
 
     def _leaves(self, seen: Seen, now: float) -> None:
         self._last_change = now
@@ -276,17 +281,12 @@ class Watch:
 
     def _parent_is_dead(self, seen: Seen, now: float) -> None:
         """The kernel gives a process to init only when its parent has ended."""
-        if seen.parent is not None and seen.parent.ended is None:
-            seen.parent.ended = now
+        if seen.parent is not None:
+            self._ends(seen.parent, now)
 
-    def _lately_dead(self) -> Seen | None:
+    def _lost_parent(self) -> Seen | None:
         """The parent of a newcomer that has fallen to init: whoever alone died since last time."""
-        dead = [
-            seen
-            for seen in reversed(self._seen)
-            if seen.ended is not None and seen.ended >= self._last_look
-        ]
-        return dead[0] if len(dead) == 1 else None
+        return self._lately_dead[0] if len(self._lately_dead) == 1 else None
 
 
 def _bound_file(pid: int, path: str | None) -> tuple[tuple[int, int], str] | None:

@@ -259,6 +259,23 @@ def test_a_file_that_was_there_before_is_changed_for_the_run_alone_and_is_no_lea
     assert not (place / "new").exists()
 
 
+def test_where_nothing_can_be_covered_the_run_has_a_tmpdir_of_its_own(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not sandbox.private:
+        pytest.skip("without namespaces that is so anyway")
+    monkeypatch.setattr("lab.kernel.namespaces._private_tmp", tuple)
+
+    def body() -> None:
+        assert os.environ["TMPDIR"] == tempfile.gettempdir() == "/dev/shm/lab-tmp"
+        _temporary_file()
+
+    trace = sandbox(body)
+
+    assert trace.failure is None
+    assert only_left(trace).name == "/dev/shm/lab-tmp/file"
+
+
 # --- Strangers -----------------------------------------------------------------------------
 
 

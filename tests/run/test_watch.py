@@ -22,7 +22,7 @@ from lab.detect import findings
 from lab.finding import Kind
 from lab.run.watch import Watch
 from lab.trace import Process, Trace
-from tests.forked import in_child
+from tests.forked import in_child, stranger
 from tests.run.conftest import Sandbox
 from tests.run.looks import be_seen
 
@@ -409,6 +409,27 @@ def test_a_list_of_processes_that_lacks_one_ends_none() -> None:
         return before, [seen.name for seen in watch.alive]
 
     assert in_child(watched) == (["P0"], [])
+
+
+def test_one_look_at_a_sleeper_proves_nothing_however_long_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow(*_: int) -> str:
+        time.sleep(0.05)
+        return "the same sleep"
+
+    def watched() -> list[float | None]:
+        with stranger(signal.pause) as child:
+            watch = Watch(lambda: [child], orphan_after=1.0)
+            watch.look()
+            return [watch.look_at_sleeps(), watch.look_at_sleeps()]
+
+    monkeypatch.setattr("lab.kernel.procfs.sleep_of", slow)
+    first, second = in_child(watched)
+
+    assert first is not None
+    assert second is not None
+    assert first < 0 <= second
 
 
 def test_all_that_one_look_finds_bears_one_time() -> None:
