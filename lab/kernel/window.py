@@ -11,11 +11,13 @@ The guard falls when a second one appears, by fork or by mapping, and stays.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 WINDOW = 0x200000000000
 WINDOW_SIZE = 1 << 36
@@ -26,6 +28,9 @@ _libc.shmat.restype = ctypes.c_void_p
 _libc.shmat.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
 _libc.shmdt.argtypes = (ctypes.c_void_p,)
 _FAILED = ctypes.c_void_p(-1).value
+
+
+_Result = TypeVar("_Result")
 
 
 class SharedMemory:
@@ -55,8 +60,7 @@ class SharedMemory:
         self._address = 0
         self._view: mmap.mmap | ctypes.Array[ctypes.c_char] | None = None
         self._attach(segment)
-        if mapped is not None:
-            self._view = (ctypes.c_char * mapped[1]).from_address(mapped[0])
+        self._mapped_here = mapped
 
     @property
     def identity(self) -> str:
@@ -76,6 +80,8 @@ class SharedMemory:
 
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the object; short where it ends."""
+        if self._mapped_here is not None:
+            return self._own_memory(lambda own, place: os.pread(own, size, place), offset) or b""
         view = self._grown(offset + size)
         return (
             bytes(memoryview(view).cast("B")[offset : offset + size]) if view is not None else b""
@@ -83,9 +89,13 @@ class SharedMemory:
 
     def write(self, offset: int, data: bytes) -> None:
         """Change bytes of the object."""
+        if self._mapped_here is not None:
+            self._own_memory(lambda own, place: os.pwrite(own, data, place), offset)
+            return
         view = self._grown(offset + len(data))
-        if view is not None:
-            view[offset : offset + len(data)] = data
+        end = min(offset + len(data), len(view) if view is not None else 0)
+        if view is not None and offset < end:
+            view[offset:end] = data[: end - offset]
 
     def close(self) -> None:
         """Let go of the object."""
@@ -104,6 +114,13 @@ class SharedMemory:
         if isinstance(self._view, mmap.mmap):
             self._view.close()
             self._view = None
+
+    def _own_memory(self, act: Callable[[int, int], _Result], offset: int) -> _Result | None:
+        """Reach memory that is mapped here; where its file was cut, an error stops that."""
+        assert self._mapped_here is not None
+        with open("/proc/self/mem", "r+b", buffering=0) as own, contextlib.suppress(OSError):
+            return act(own.fileno(), self._mapped_here[0] + offset)
+        return None
 
     def _attach(self, segment: int | None) -> None:
         if segment is None:

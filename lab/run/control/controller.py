@@ -94,13 +94,15 @@ def start(
     ours, theirs = socket.socketpair()
     sys.stdout.flush()
     sys.stderr.flush()
+    lab = os.getpid()
     with warnings.catch_warnings():
         # Python 3.12 warns of any fork beside threads, and under pytest-xdist there is one.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
         ours.close()
-        _control(work, program, limits or Limits(), theirs, cpu, new_user=world.new_user)
+        new_user = world.new_user
+        _control(work, program, limits or Limits(), theirs, cpu, new_user=new_user, lab=lab)
     theirs.close()
     return child, ours
 
@@ -113,6 +115,7 @@ def _control(
     cpu: int | None,
     *,
     new_user: bool,
+    lab: int,
 ) -> NoReturn:
     def send(kind: str, value: object) -> None:
         data = pickle.dumps((kind, value))
@@ -120,6 +123,8 @@ def _control(
 
     try:
         libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != lab:
+            os._exit(1)  # it died before that was said
         os.setsid()  # Ctrl-C at the terminal is the lab's to handle
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {allowed[os.getpid() % len(allowed)] if cpu is None else cpu})

@@ -16,7 +16,7 @@ from lab.run.control.robust import give_up as give_up_locks
 from lab.run.control.semaphore import set_breakpoints
 from lab.run.control.task import Process, Task, Where
 from lab.run.control.timers import PosixTimer
-from lab.run.control.world import World
+from lab.run.control.world import OverrunError, World
 
 _THREAD_GROUP = re.compile(r"^Tgid:\s*(\d+)", re.MULTILINE)
 
@@ -45,6 +45,8 @@ def child_of(world: World, parent: Task, tid: int) -> Task:
     task = Task(tid, process, name, world.machine)
     process.tasks.append(task)
     world.tasks.append(task)
+    if sum(process.ended is None for process in world.processes) > world.most_processes:
+        raise OverrunError
     stop = world.machine.wait(task)
     if stop.kind is StopKind.EXITED or stop.kind is StopKind.KILLED:
         raise UnexpectedStopError(f"{name} ended before its first step")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab.kernel import inherited, ipc_tables, ptrace, seccomp
+from lab.kernel import inherited, ipc_tables, procfs, ptrace, seccomp
 from lab.kernel.arch import NEWER, injection
 from lab.kernel.namespaces import PrivateTmp, furnish, leave_host
 from lab.kernel.namespaces import World as Mounts
@@ -26,7 +26,7 @@ from lab.run.control.program import break_everywhere, command_of, open_memory
 from lab.run.control.report import blocked_in, trace_of
 from lab.run.control.scheduler import Scheduler, first_task
 from lab.run.control.task import Process, Task, Where
-from lab.run.control.world import World, leaders_last
+from lab.run.control.world import OverrunError, World, leaders_last
 from lab.run.letterbox import Letterbox
 from lab.run.limits import LabError, Limits
 from lab.run.output import Output
@@ -103,7 +103,13 @@ class Runner:
             mapping.restore()
         host = self._fork_root(zygote.RUN_WITH_LINES if with_lines else zygote.RUN)
         machine = Machine()
-        world = World(machine, self._places(), _INSTALLED, with_lines=with_lines)
+        world = World(
+            machine,
+            self._places(),
+            _INSTALLED,
+            with_lines=with_lines,
+            most_processes=self._limits.processes,
+        )
         try:
             self._seize(host)
             root = first_task(world, host, Space(open_memory(host)))
@@ -147,14 +153,17 @@ class Runner:
         signal.signal(signal.SIGALRM, late)
         signal.setitimer(signal.ITIMER_REAL, self._limits.seconds)
         try:
-            scheduler.advance(root)
-            return scheduler.run(), ""
-        except OutOfTimeError:
+            try:
+                scheduler.advance(root)
+                return scheduler.run(), ""
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except OutOfTimeError:  # it may come as late as in the line above
             return Ending.TIMED_OUT, ""
+        except OverrunError:
+            return Ending.OVERRUN, ""
         except (UnexpectedStopError, ptrace.PtraceError) as failure:
             return Ending.BROKEN, f"control was lost: {failure}"
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _set_breakpoints(self, root: Process) -> None:
         """In every root at the same places: they are all forks of one zygote."""
@@ -260,6 +269,15 @@ class Runner:
                 else:
                     with contextlib.suppress(ptrace.PtraceError):
                         ptrace.resume(task.tid)
+        for process in world.processes:
+            if process.ended is None:
+                process.space.leave()
+        # The run may have been ended between a birth and the news of it.
+        for stray in procfs.descendants(self._kept.init):
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(stray, signal.SIGKILL)
+                while not os.WIFSIGNALED(os.waitpid(stray, ptrace.WALL)[1]):
+                    ptrace.resume(stray)
 
     def _left(self) -> list[ipc_tables.Entry]:
         left = list(ipc_tables.listing(self._kept.mounts.queues))

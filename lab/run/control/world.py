@@ -49,6 +49,10 @@ class Opened:
     """"" when it is nothing that processes of the run share."""
 
 
+class OverrunError(Exception):
+    """More processes live at once than the bound allows."""
+
+
 @dataclass
 class World:
     """The state of one controlled run."""
@@ -58,6 +62,8 @@ class World:
     """Directories whose files count as shared: temporary ones, and the working directory."""
     unshared: tuple[str, ...] = ()
     """Directories below them whose files do not: an installation, which nobody changes."""
+    most_processes: int = 256
+    """How many may live at once."""
     with_lines: bool = False
     """The program notes its lines, and steps are to be marked with them."""
     clock: int = 0
