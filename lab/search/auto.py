@@ -82,6 +82,7 @@ class Auto:
             return self._systematic if self._opening.pop(0) == "s" else self._aimed
         missing = self._systematic.estimate - self._systematic.executions
         self._too_many |= missing > self._left
-        # With runs to spare, others in between may find sooner what is there.
-        to_spare = missing * 2 <= self._left and self._current is self._systematic
+        # With runs to spare, others in between may find sooner what is there. The estimate grows
+        # while the search goes on, so there must be many.
+        to_spare = missing * 10 <= self._left and self._current is self._systematic
         return next(self._others) if self._too_many or to_spare else self._systematic
