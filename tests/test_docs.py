@@ -30,6 +30,7 @@ import lab.cli
 from lab.catalogue import catalogue
 from lab.finding import Finding, Kind, Outcome, Result, Shrinkage, Verdict
 from lab.report.json import document, result_object, scenario_object
+from lab.search.named import NAMES as strategies  # noqa: N811  # they are words of the reference
 from lab.trace import Action, Event, Messages, ObjectType, Tally
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,6 +154,11 @@ def test_the_reference_names_every_option_of_the_command_line() -> None:
     }
     assert [name for name in commands.choices if f"`lab {name}" not in page] == []
     assert [option for option in sorted(options) if f"`{option}" not in page] == []
+
+
+def test_the_reference_names_every_strategy() -> None:
+    page = (ROOT / "docs/reference/command-line.md").read_text()
+    assert [name for name in strategies if f"| `{name}` |" not in page] == []
 
 
 def test_the_reference_names_every_word_of_a_result() -> None:
