@@ -163,7 +163,9 @@ def _started(launcher: Launcher, isolation: Isolation) -> subprocess.Popen[str]:
         "from tests.run.test_end_of_the_lab import launch; from lab.run.limits import Isolation; "
         f"launch(Isolation({str(isolation)!r}), {launcher.mark!r}, {launcher.key})"
     )
-    paths = os.pathsep.join(path for path in sys.path if path)
+    # The checkout last: the lab is to come from where this process has it.
+    root = str(Path(__file__).resolve().parents[2])
+    paths = os.pathsep.join([*(path for path in sys.path if path), root])
     environment = {
         **os.environ,
         "LAB_TEST_MARK": launcher.mark,

@@ -8,10 +8,12 @@ the steps stay the same, but it is slow.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import sysconfig
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from lab.kernel import libc
@@ -24,20 +26,28 @@ _LONGEST = 1024
 _LAB = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def record_lines() -> None:
-    """In the root process: from here on, keep note of the line."""
+def record_lines(body: Callable[..., object] | None) -> None:
+    """In the root process: from here on, keep note of the line.
+
+    Args:
+        body: what will run; the folder that it comes from is the program's own, wherever it lies:
+            scenarios may be installed beside libraries.
+    """
+    own = _folder_of(body)
     foreign = tuple(
         os.path.join(path, "") for path in (_LAB, *sysconfig.get_paths().values()) if path
     )
     here = os.path.join(os.getcwd(), "")
+    # An installed scenario is shown as in a checkout: "scenarios/counter.py".
+    above = os.path.join(os.path.dirname(own.rstrip("/")), "") if own.startswith(foreign) else ""
     ours: dict[str, bytes] = {}
     put = libc.put  # looked up once: this runs at every line
 
     def shown(file: str) -> bytes:
         """The name to show for a file; b"" for one that is not the program's own."""
-        if file.startswith(("<", *foreign)):
+        if not (own and file.startswith(own)) and file.startswith(("<", *foreign)):
             return b""
-        return os.fsencode(file.removeprefix(here))[:_LONGEST]
+        return os.fsencode(file.removeprefix(here).removeprefix(above))[:_LONGEST]
 
     def line(frame: FrameType, event: str, _argument: object) -> object:
         if event == "line":
@@ -60,6 +70,16 @@ def record_lines() -> None:
 
     threading.settrace(call)  # type: ignore[arg-type]  # typeshed wants one of its own protocols
     sys.settrace(call)  # type: ignore[arg-type]
+
+
+def _folder_of(body: Callable[..., object] | None) -> str:
+    """The folder of the file that a function is written in; "" where that is not known."""
+    while isinstance(body, functools.partial):
+        body = body.func
+    code = getattr(body, "__code__", None)
+    if code is None or code.co_filename.startswith("<"):
+        return ""
+    return os.path.join(os.path.dirname(os.path.abspath(code.co_filename)), "")
 
 
 def line_of(space: Space) -> str:

@@ -135,6 +135,6 @@ def _become_root(assignment: Assignment, hello: socket.socket, *, with_lines: bo
         hello.close()
         seccomp.install(assignment.filter)
         if with_lines:
-            record_lines()
+            record_lines(getattr(assignment.program, "body", None))
 
     begin(assignment.program, assignment.letterbox, assignment.streams, {hello.fileno()}, ready)
