@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -13,10 +12,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab.kernel import inherited, ipc_tables, procfs, ptrace, seccomp
+from lab.kernel import inherited, ipc_tables, layers, procfs, ptrace, seccomp
 from lab.kernel.arch import NEWER, injection
-from lab.kernel.namespaces import PrivateTmp, furnish, leave_host
 from lab.kernel.namespaces import World as Mounts
+from lab.kernel.namespaces import furnish, leave_host
 from lab.kernel.window import WINDOW, Space
 from lab.run.control import zygote
 from lab.run.control.catalogue import TRACED
@@ -276,7 +275,7 @@ class Runner:
         for stray in procfs.descendants(self._kept.init):
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(stray, signal.SIGKILL)
-                while not os.WIFSIGNALED(os.waitpid(stray, ptrace.WALL)[1]):
+                while os.WIFSTOPPED(os.waitpid(stray, ptrace.WALL)[1]):
                     ptrace.resume(stray)
 
     def _left(self) -> list[ipc_tables.Entry]:
@@ -290,7 +289,7 @@ class Runner:
         for entry in list(ipc_tables.listing(self._kept.mounts.queues)):
             ipc_tables.remove(entry)
         for layer in self._kept.mounts.tmp:
-            _empty(layer)
+            layers.put_back(layer.changes, layer.path, layer.original)
 
     def close(self) -> None:
         """Take the sandbox down."""
@@ -312,16 +311,6 @@ _INSTALLED = tuple(
 _PATIENCE = 10.0
 """Seconds that a forked root has to report: it takes milliseconds."""
 _CREDENTIALS = struct.Struct("=iII")
-
-
-def _empty(layer: PrivateTmp) -> None:
-    for name in os.listdir(layer.changes):
-        path = f"{layer.path}/{name}"
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
 
 
 def _advice(refused: OSError) -> str:

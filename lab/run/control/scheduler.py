@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -44,6 +45,8 @@ from lab.trace import Action, Ending
 Choose = Callable[[Point], int]
 _CHANGES_NOTHING = frozenset({Action.READ, Action.WAIT, Action.OPEN})
 _MOST_PASSED = 1000
+_OUTSIDE, _GLANCE = 2.0, 0.001
+"""Seconds that a service outside the run has to answer, and between two looks whether it has."""
 _PATIENCE = 16
 """How often a task may look at the same thing, and do nothing else, before it is said to spin."""
 
@@ -91,7 +94,7 @@ class Scheduler:
                 return Ending.COMPLETED
             enabled = [task for task in alive if self._enabled(task)]
             if not enabled:
-                if self._pass_time(alive):
+                if self._hear_from_outside(alive) or self._pass_time(alive):
                     continue
                 root_lives = world.processes[0].ended is None
                 return Ending.STUCK if root_lives else Ending.COMPLETED
@@ -164,7 +167,6 @@ class Scheduler:
         if operation.is_choice:
             self.world.record(task, operation, effect)
             self._look_for_spinning(task)
-            task.spins = 0
             self._last = task.name
         if isinstance(operation, Exit) and operation.whole and len(task.process.tasks) > 1:
             self._end_threads(task)
@@ -173,6 +175,8 @@ class Scheduler:
 
     def _look_for_spinning(self, task: Task) -> None:
         event = self.world.events[-1]
+        if event.action not in _CHANGES_NOTHING:
+            task.spins = 0
         if task.name != self._last or event.action not in _CHANGES_NOTHING:
             self._vain.clear()
         place = (event.call, event.object, event.offset)
@@ -373,6 +377,26 @@ class Scheduler:
         # It waits, and a signal with an effect breaks a wait.
         task.check_signals = task.check_signals and bool(deliverable(task))
         return task.check_signals
+
+    def _hear_from_outside(self, alive: list[Task]) -> bool:
+        """Wait for an answer of a service that is no part of the run, for real.
+
+        Returns whether somebody can move now, or may have been woken.
+        """
+        world = self.world
+        waiting = [
+            task
+            for task in alive
+            if (operation := task.operation or task.entered) is not None
+            and any(world.is_outside(thing) for thing in operation.object.split())
+        ]
+        end = time.monotonic() + _OUTSIDE
+        while waiting and time.monotonic() < end:
+            for task in waiting:
+                if self._enabled(task) or (task.running and not self.machine.sleeps(task)):
+                    return True
+            time.sleep(_GLANCE)
+        return False
 
     def _pass_time(self, alive: list[Task]) -> bool:
         """Nobody can move: let the clock go on to the first time limit."""

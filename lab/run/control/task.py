@@ -101,7 +101,9 @@ class Task:
     entered: Operation | None = None
     """The operation whose call it sleeps in."""
     spins: int = 0
-    """Clock readings in a row, with no other visible operation between."""
+    """Clock readings in a row, while nothing was changed between."""
+    spins_since: int = 0
+    """The virtual time of the first of them."""
 
     @property
     def leads(self) -> bool:

@@ -85,6 +85,8 @@ class World:
     sysv: dict[tuple[str, int], str] = field(default_factory=dict)
     sockets: dict[int, str] = field(default_factory=dict)
     ports: dict[int, str] = field(default_factory=dict)
+    bound: set[str] = field(default_factory=set)
+    """Addresses that a process of the run has taken."""
     waiters: list[Waiter] = field(default_factory=list)
     """Tasks in the queues of futexes, longest waiting first."""
     shared_positions: set[str] = field(default_factory=set)
@@ -325,6 +327,10 @@ class World:
         with socket.socket(fileno=duplicate) as own:
             seconds, microseconds = _TIMEVAL.unpack(own.getsockopt(socket.SOL_SOCKET, option, 16))
         return int(seconds) * 10**9 + int(microseconds) * 1000
+
+    def is_outside(self, thing: str) -> bool:
+        """Whether a socket leads to a service that is no part of the run: nobody in it bound it."""
+        return thing.startswith(("inet:", "unix:")) and thing not in self.bound
 
     def port_of(self, task: Task, descriptor: int) -> int:
         """The port that a socket is bound to; 0 if it has none."""

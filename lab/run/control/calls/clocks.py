@@ -20,6 +20,9 @@ _TICK = 1_000
 _PATIENCE = 64
 """Readings in a row after which a task is taken to wait for time itself to pass."""
 _LONGEST = 10_000_000
+_SHARE = 6
+"""Later a reading takes this power of two of the time that was waited: an hour comes soon, and no
+time limit is overrun by more."""
 
 
 class Sleep(CallOperation):
@@ -116,9 +119,11 @@ def _answer(
     A task that reads nothing but clocks would never see its deadline come at
     a tick a reading: after a while each reading takes twice as long as the one before.
     """
+    if task.spins == 0:
+        task.spins_since = world.clock
     task.spins += 1
-    pace = min(_LONGEST, _TICK << min(32, max(0, task.spins - _PATIENCE)))
-    world.clock += pace
+    longest = max(_LONGEST, (world.clock - task.spins_since) >> _SHARE)
+    world.clock += min(longest, _TICK << min(32, max(0, task.spins - _PATIENCE)))
     if address:
         task.space.write(address, data)
     regs.skip_call(result)

@@ -38,6 +38,8 @@ class AddressCall(CallOperation):
             self.object = f"{_ANY_PORT}:{self.world.number(_ANY_PORT, port)}"
             self.world.ports[port] = self.object
             self._remember(task)
+        if self.call == "bind" and result == 0:
+            self.world.bound.add(self.object)
         return Effect(result=result)
 
     def _remember(self, task: Task) -> None:
