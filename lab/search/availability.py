@@ -55,7 +55,13 @@ class Availability:
                 if held[event.object] > before:
                     self._fits[event.object] = max(before, self._fits.get(event.object, 0))
 
-    def of(self, wanted: Event | Pending, instead: Event | None, before: Sequence[Event]) -> Answer:
+    def of(
+        self,
+        wanted: Event | Pending,
+        instead: Event | None,
+        before: Sequence[Event],
+        later: Sequence[Event] = (),
+    ) -> Answer:
         """Whether an operation could have gone through.
 
         Args:
@@ -63,6 +69,7 @@ class Availability:
             instead: the step on the same thing that took place at the moment in question, if
                 that is known.
             before: the steps on it until that moment.
+            later: the steps on it that would come, or might, after that.
         """
         if wanted.action not in _MAY_WAIT:
             return Answer.YES
@@ -74,7 +81,7 @@ class Availability:
             case Action.ACQUIRE if instead is not None:
                 return _acquired(wanted, instead)
             case Action.RECEIVE:
-                return _received(wanted, before)
+                return _received(wanted, before, later)
             case Action.SEND if wanted.object.startswith(_COUNTED) or _plain(wanted):
                 return self._sent(wanted, before)
             case Action.WAIT if " " in wanted.object:
@@ -120,9 +127,12 @@ def _locked(wanted: Event | Pending, before: Sequence[Event]) -> Answer:
     return Answer.NO if exclusive and not wanted.size else Answer.PERHAPS
 
 
-def _received(wanted: Event | Pending, before: Sequence[Event]) -> Answer:
-    closed = any(event.action in (Action.CLOSE, Action.EXIT) for event in before)
-    if wanted.object.startswith(_STREAMS) and not closed:
+def _received(wanted: Event | Pending, before: Sequence[Event], later: Sequence[Event]) -> Answer:
+    # Nothing comes from a stream that is empty, unless all who might send have closed it. A FIFO
+    # can be opened again; but whoever is still to send into a pipe has it open.
+    closed = any(event.action in (Action.CLOSE, Action.EXIT, Action.EXEC) for event in before)
+    is_open = wanted.object.startswith("pipe:") and any(e.action is Action.SEND for e in later)
+    if wanted.object.startswith(_STREAMS) and (is_open or not closed):
         held = _bytes(before)
     elif wanted.object.startswith(_MESSAGES) or _plain(wanted):
         held = _messages(before)

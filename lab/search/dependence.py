@@ -14,7 +14,8 @@ and independence needs an argument:
   their order;
 - an exit meets who waits for it, or will not wait: its parent's wait and its parent's exit. It
   meets every step of a parent that handles SIGCHLD, and else only what may change that. Exits of
-  two children do not meet. It also changes what it closes;
+  two children do not meet. It also closes what it has open and gives back what it holds;
+- two who close a stream do not meet: what others notice is that nobody has it open any more;
 - a signal may change what its receiver does next, whatever that is; and its arrival, unless it is
   known that there is a handler, may end the process and close all that it has;
 - a sleep is no synchronisation and meets nothing;
@@ -36,6 +37,8 @@ _LOOKS = frozenset({Action.READ, Action.OPEN, Action.WAIT})
 _LIVES = frozenset({Action.START, Action.FORK, Action.EXEC, Action.EXIT, Action.SIGNAL})
 _OPENED_BY_LOOKING = ("file:", "posix-shm:", "posix-sem:")
 """What an open that succeeds leaves as it was; it makes a queue, and is half of a FIFO."""
+_HELD = ("lock:", "sysv-sem:")
+"""What an end gives back, which is more than to close it."""
 _EXACT_CALLS = frozenset({"load", "store", "update", "futex", "semop", "semtimedop"})
 """Calls whose offset and size say what they reach. In a file it depends on the position."""
 _DID_NOTHING = frozenset(
@@ -65,6 +68,8 @@ class Touch:
     start: float = 0
     end: float = math.inf
     changes: bool = True
+    closes: bool = False
+    """All that it changes is that its process has the thing open no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ def dependent(one: Footprint, other: Footprint) -> bool:
             if (
                 mine.thing == its.thing
                 and (mine.changes or its.changes)
+                and not (mine.closes and its.closes)
                 and mine.start < its.end
                 and its.start < mine.end
             ):
@@ -142,7 +148,10 @@ class Footprints:
     def of(self, step: Event | Pending) -> Footprint:
         """The footprint of a step, were it the next."""
         process = process_of(step.process)
-        also = tuple(Touch(thing) for thing in step.also)
+        ends = step.action in (Action.EXIT, Action.EXEC)
+        also = tuple(
+            Touch(thing, closes=ends and not thing.startswith(_HELD)) for thing in step.also
+        )
         match step.action:
             case Action.SLEEP | Action.START:
                 return Footprint(process)
@@ -217,7 +226,7 @@ def _touches(process: str, step: Event | Pending) -> tuple[Touch, ...]:
     if step.object == process:  # handlers and masks of its own
         return (Touch(_signals(process)),)
     start, end = _extent(step)
-    touches = [Touch(step.object, start, end, _changes(step))]
+    touches = [Touch(step.object, start, end, _changes(step), step.action is Action.CLOSE)]
     kind, _, path = step.object.partition(":")
     if kind == "unix" and path.startswith("/"):
         touches.append(Touch(f"file:{path}", changes=touches[0].changes))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from lab.search.dependence import Footprint, process_of
+from lab.search.dependence import Footprint, Touch, process_of
 from lab.trace import Action, Event
 
 Steps = int
@@ -101,7 +101,7 @@ class _Index:
         self._processes: dict[str, Steps] = {}
         self._disturbing: dict[str, Steps] = {}
         self._touching: dict[str, dict[tuple[float, float], list[Steps]]] = {}
-        """For each thing and part of it, the steps that looked at it, and those that changed it."""
+        """For each thing and part of it, the steps that look at it, close it, change it."""
 
     def add(self, step: Steps, task: str, footprint: Footprint) -> None:
         self._all |= step
@@ -112,7 +112,7 @@ class _Index:
             self._disturbing[process] = self._disturbing.get(process, 0) | step
         for touch in footprint.touches:
             parts = self._touching.setdefault(touch.thing, {})
-            parts.setdefault((touch.start, touch.end), [0, 0])[touch.changes] |= step
+            parts.setdefault((touch.start, touch.end), [0, 0, 0])[_kind(touch)] |= step
 
     def met_by(self, task: str, footprint: Footprint) -> Steps:
         met = self._all if footprint.everything else self._wild
@@ -121,10 +121,19 @@ class _Index:
         for process in footprint.disturbs:
             met |= self._processes.get(process, 0)
         for touch in footprint.touches:
-            for (start, end), (looking, changing) in self._touching.get(touch.thing, {}).items():
+            for (start, end), kinds in self._touching.get(touch.thing, {}).items():
                 if touch.start < end and start < touch.end:
-                    met |= changing | looking if touch.changes else changing
+                    for kind, steps in enumerate(kinds):
+                        # Who only looks, or only closes, does not meet the like.
+                        met |= steps if kind != _kind(touch) or kind == _CHANGES else 0
         return met & ~self._tasks.get(task, 0)
+
+
+_CHANGES = 2
+
+
+def _kind(touch: Touch) -> int:
+    return 1 if touch.closes else _CHANGES if touch.changes else 0
 
 
 def members(steps: Steps) -> Iterator[int]:

@@ -19,6 +19,7 @@ from lab.search.availability import Answer, Availability
 from lab.search.course import Course, Wanted
 from lab.search.happens_before import Steps, members
 from lab.search.wakeup import Beginning, beginning_of
+from lab.trace import Event
 
 _FOUND_BY_TRYING = ("lock:", "sysv-mq:")
 """What tasks are taken to be able to have until they are refused."""
@@ -90,14 +91,21 @@ class Reversals:
             if enabled and not operation.object.startswith(_FOUND_BY_TRYING):
                 return Answer.YES
         things = {operation.object, *operation.object.split()}
-        before = [
+        known = kept | (1 << index) - 1
+        instead = next((event for event in choice.events if event.object in things), None)
+        return self.availability.of(
+            operation, instead, self._on(things, known), self._on(things, ~known)
+        )
+
+    def _on(self, things: set[str], among: Steps) -> list[Event]:
+        """What some steps did with some things."""
+        return [
             event
-            for earlier in members(kept | (1 << index) - 1)
-            for event in self.course.choices[earlier].events
+            for index, choice in enumerate(self.course.choices)
+            if among >> index & 1
+            for event in choice.events
             if event.object in things or not things.isdisjoint(event.also)
         ]
-        instead = next((event for event in choice.events if event.object in things), None)
-        return self.availability.of(operation, instead, before)
 
     def _beginning(self, wanted: Wanted, index: int, kept: Steps) -> Beginning:
         order = self.course.order

@@ -88,6 +88,7 @@ def test_a_pipe_holds_the_bytes_that_were_sent_and_not_received() -> None:
     assert _of(received, None, sent, received, received) is Answer.NO
     closed = step("P1", Action.CLOSE, "pipe:1")
     assert _of(received, None, closed) is Answer.PERHAPS
+    assert Availability().of(received, None, [closed], later=[sent]) is Answer.NO
 
 
 def test_what_comes_from_outside_is_not_known() -> None:

@@ -130,6 +130,23 @@ def test_an_exit_changes_what_it_closes() -> None:
     assert not meet(end, step("P2", Action.RECEIVE, "pipe:2"), *FORKS)
 
 
+def test_two_who_close_a_stream_do_not_meet() -> None:
+    closes = step("P1", Action.CLOSE, "pipe:1")
+    end = step("P2", Action.EXIT, "P2", also=("pipe:1",))
+
+    assert not meet(closes, step("P2", Action.CLOSE, "pipe:1"))
+    assert not meet(closes, end, *FORKS)
+    assert meet(closes, step("P2", Action.RECEIVE, "pipe:1"))
+    assert meet(closes, step("P2", Action.WAIT, "pipe:1", call="poll"))
+
+
+def test_an_exit_gives_back_what_it_holds() -> None:
+    for held in ("lock:/tmp/f", "sysv-sem:key 1"):
+        end = step("P1", Action.EXIT, "P1", also=(held,))
+        assert meet(end, step("P2", Action.ACQUIRE, held), *FORKS)
+        assert meet(end, step("P2", Action.EXIT, "P2", also=(held,)), *FORKS)
+
+
 def test_an_exit_meets_every_step_of_a_parent_that_handles_it() -> None:
     end = step("P1", Action.EXIT, "P1")
     handles = step("P0", Action.WRITE, "P0", call="rt_sigaction", after=b"SIGCHLD handler")

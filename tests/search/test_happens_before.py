@@ -48,16 +48,21 @@ def test_a_wait_comes_after_the_last_step_of_who_has_ended() -> None:
     assert order.past[2] == 0b11
 
 
+def _random_touch(generator: random.Random) -> Touch:
+    start = generator.randint(0, 6)
+    changes, closes = generator.random() < 0.6, generator.random() < 0.4
+    return Touch(
+        generator.choice("ab"), start, start + generator.randint(1, 4), changes, changes and closes
+    )
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_all_steps_at_once_are_asked_as_one_after_the_other_would_be(seed: int) -> None:
     generator = random.Random(seed)  # noqa: S311
     order = Order()
     for _ in range(30):
         task = generator.choice(["P1", "P1.2", "P2", "P3"])
-        touches = tuple(
-            Touch(generator.choice("ab"), start, start + generator.randint(1, 4), changes=changes)
-            for start, changes in [(generator.randint(0, 6), generator.random() < 0.5)]
-        )
+        touches = tuple(_random_touch(generator) for _ in range(generator.randint(0, 2)))
         disturbs = ("P2",) if generator.random() < 0.1 else ()
         everything = generator.random() < 0.05
         footprint = Footprint(task.partition(".")[0], touches, disturbs, everything)
