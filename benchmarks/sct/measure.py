@@ -47,7 +47,7 @@ def searches(program: Program, strategy: str, *, seeds: int, schedules: int) -> 
 
     Raises LabError where control is refused or a run could not be judged, UnknownStrategy.
     """
-    chosen = [strategy_named(strategy, seed=seed) for seed in range(seeds)]
+    chosen = [strategy_named(strategy, seed=seed, schedules=schedules) for seed in range(seeds)]
 
     def work(runner: control.Runner, _report: Callable[[object], None]) -> list[Search]:
         return [_measured(runner, each, schedules) for each in chosen]
