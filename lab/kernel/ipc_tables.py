@@ -155,6 +155,19 @@ def _posix_queues(directory: int) -> Iterator[Entry]:
         yield replace(_file(ObjectType.POSIX_MQ, f"/{name}", status), size=size)
 
 
+def is_queue(path: str, device: int, inode: int) -> bool:
+    """Whether what a process had open under this path is a POSIX queue that exists still."""
+    if path.count("/") != 1:
+        return False
+    try:
+        queue = posix_ipc.MessageQueue(path, read=True, write=False)
+    except (posix_ipc.Error, OSError, ValueError):
+        return False  # another kind of file, or removed, or not ours to read
+    with contextlib.closing(queue):
+        status = os.fstat(queue.mqd)
+        return (status.st_dev, status.st_ino) == (device, inode)
+
+
 def _inside(directory: int) -> Iterator[tuple[str, os.stat_result]]:
     """What lies in a directory that others may change, or remove, meanwhile."""
     with contextlib.suppress(FileNotFoundError):

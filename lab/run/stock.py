@@ -109,9 +109,25 @@ class HostStock:
         temporary = _files_below(self.tmp)
         used = [entry for entry in self._seen.values() if is_ours(entry, watch)]
         objects = _described(ours + temporary, used, watch)
-        notes = (*_remove(ours), *_unattributed(new, ours))
+        notes = (*_remove(ours), *_unattributed(new, ours), *self._unlisted_queues(watch))
         ipc_tables.remove_tree(self.tmp)
         return Stock(objects, notes)
+
+    def _unlisted_queues(self, watch: Watch) -> Iterator[str]:
+        """Queues that the run used and that exist still, where no directory lists them.
+
+        Whether it made them cannot be told: the kernel keeps no time of a queue's making.
+        """
+        if self._queues is not None:
+            return
+        for (device, inode), users in watch.users.items():
+            for path in sorted({path for _, path in users}):
+                if ipc_tables.is_queue(path, device, inode):
+                    yield (
+                        f"posix-mq {path} was used and is still there; /dev/mqueue is not mounted, "
+                        f"so nothing tells whether the run made it: it is neither counted nor "
+                        f"removed (mount -t mqueue none /dev/mqueue, or allow namespaces)"
+                    )
 
     def _new(self) -> Iterator[Entry]:
         return (entry for entry in self._everything() if entry.key not in self._before)

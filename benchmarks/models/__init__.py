@@ -1,0 +1,1 @@
+"""Strategies over toy models, in more runs than a test can afford."""
