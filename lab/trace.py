@@ -175,6 +175,8 @@ class Event:
     """Further objects that it changes: what an exit closes, the old name of a renamed file."""
     waits: bool = False
     """It would have waited, had it not been able to go through: it could not have come earlier."""
+    timed: bool = False
+    """It had a time limit, and the clock decides with the others whether it goes through."""
 
 
 class Ending(enum.StrEnum):

@@ -8,6 +8,7 @@ import mmap
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Hashable
 
 import posix_ipc
@@ -270,6 +271,21 @@ def opposite_locks() -> None:
     other.unlink()
 
 
+def limited_wait() -> Tally:
+    """A wait with a time limit, that a third process's sleep brings about."""
+    cell, semaphore = _cell(), posix_ipc.Semaphore("/limited", posix_ipc.O_CREX, initial_value=0)
+
+    def wait() -> None:
+        try:
+            semaphore.acquire(0.05)
+        except posix_ipc.BusyError:
+            cell[0] = 1
+
+    _join(_children(wait, semaphore.release, lambda: time.sleep(1)))
+    semaphore.unlink()
+    return Tally(0, cell[0])
+
+
 SMALL: dict[str, tuple[Body, set[int]]] = {
     "tried lock": (tried_lock, {4}),
     "end of file": (end_of_file, {0x6162, 0x6261}),
@@ -278,6 +294,7 @@ SMALL: dict[str, tuple[Body, set[int]]] = {
     "any child": (any_child, {0, 1}),
     "terminated": (terminated, {0, 1, 2, 3}),
     "handled": (handled, {3, 6}),
+    "limited wait": (limited_wait, {0, 1}),
 }
 
 

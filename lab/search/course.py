@@ -186,4 +186,5 @@ def _pending(blocked: Blocked) -> Pending | None:
         event.size,
         event.also,
         event.waits,
+        event.timed,
     )

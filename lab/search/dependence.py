@@ -18,7 +18,8 @@ and independence needs an argument:
 - two who close a stream do not meet: what others notice is that nobody has it open any more;
 - a signal may change what its receiver does next, whatever that is; and its arrival, unless it is
   known that there is a handler, may end the process and close all that it has;
-- a sleep is no synchronisation and meets nothing;
+- a sleep is no synchronisation, and meets nothing but what has a time limit: it moves the clock, by
+  which that may go through. Sleeps do not meet one another;
 - a system call that the lab does not know meets everything;
 - threads of one process share memory that is not watched, so their steps always meet.
 """
@@ -39,6 +40,7 @@ _OPENED_BY_LOOKING = ("file:", "posix-shm:", "posix-sem:")
 """What an open that succeeds leaves as it was; it makes a queue, and is half of a FIFO."""
 _HELD = ("lock:", "sysv-sem:")
 """What an end gives back, which is more than to close it."""
+_CLOCK = "the clock"
 _EXACT_CALLS = frozenset({"load", "store", "update", "futex", "semop", "semtimedop"})
 """Calls whose offset and size say what they reach. In a file it depends on the position."""
 _DID_NOTHING = frozenset(
@@ -69,7 +71,7 @@ class Touch:
     end: float = math.inf
     changes: bool = True
     closes: bool = False
-    """All that it changes is that its process has the thing open no longer."""
+    """It changes the thing as its like does, in whatever order: it closes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +149,11 @@ class Footprints:
 
     def of(self, step: Event | Pending) -> Footprint:
         """The footprint of a step, were it the next."""
-        process = process_of(step.process)
-        ends = step.action in (Action.EXIT, Action.EXEC)
-        also = tuple(
-            Touch(thing, closes=ends and not thing.startswith(_HELD)) for thing in step.also
-        )
+        process, also = process_of(step.process), _further(step)
+        if step.action is Action.SLEEP or (step.action is Action.WAIT and not step.object):
+            return Footprint(process, (Touch(_CLOCK, closes=True),))
         match step.action:
-            case Action.SLEEP | Action.START:
+            case Action.START:
                 return Footprint(process)
             case Action.CALL:
                 return Footprint(process, everything=True)
@@ -217,6 +217,13 @@ def process_of(task: str) -> str:
 def looks_only(event: Event) -> bool:
     """Whether a step left everything as it was."""
     return event.action not in _LIVES and not _changes(event)
+
+
+def _further(step: Event | Pending) -> tuple[Touch, ...]:
+    """What a step has to do with beside its object."""
+    ends = step.action in (Action.EXIT, Action.EXEC)
+    also = tuple(Touch(thing, closes=ends and not thing.startswith(_HELD)) for thing in step.also)
+    return (*also, Touch(_CLOCK, changes=False)) if step.timed else also
 
 
 def _touches(process: str, step: Event | Pending) -> tuple[Touch, ...]:

@@ -34,6 +34,8 @@ class Pending:
     """Further objects that it changes, as in `Event`."""
     waits: bool = False
     """It waits until it can go through, and is not enabled before."""
+    timed: bool = False
+    """It has a time limit, as in `Event`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,3 +243,15 @@ def test_objects_without_a_name_are_numbered_in_the_order_of_their_making() -> N
 
     assert meet(made, step("P2", Action.CREATE, ""))
     assert not meet(made, store("P2"))
+
+
+def test_a_sleep_meets_what_has_a_time_limit_for_it_moves_the_clock() -> None:
+    sleep = step("P1", Action.SLEEP)
+    limited = step("P2", Action.ACQUIRE, "sem:/s", timed=True)
+
+    assert meet(sleep, limited)
+    assert not meet(sleep, dataclasses.replace(limited, timed=False))
+    assert not meet(limited, step("P3", Action.ACQUIRE, "sem:/t", timed=True))
+    polls_nothing = step("P3", Action.WAIT, "", call="poll", timed=True)
+    assert meet(polls_nothing, limited)
+    assert not meet(polls_nothing, sleep)

@@ -182,7 +182,14 @@ class Operation:
     def pending(self, task: Task) -> Pending:
         """As a strategy sees it."""
         return Pending(
-            task.name, self.action, self.object, self.offset, self.size, self.also, self.waits
+            task.name,
+            self.action,
+            self.object,
+            self.offset,
+            self.size,
+            self.also,
+            self.waits,
+            self.deadline is not None,
         )
 
     def event(self, task: Task, step: int, time: float, effect: Effect) -> Event:
@@ -201,6 +208,7 @@ class Operation:
             time=time,
             also=self.also,
             waits=self.waits,
+            timed=self.deadline is not None,
         )
 
 
