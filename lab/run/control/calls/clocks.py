@@ -17,8 +17,11 @@ from lab.trace import Action
 
 _TICK = 1_000
 """Nanoseconds that a reading of the clock takes."""
-_PATIENCE = 64
-"""Readings in a row after which a task is taken to wait for time itself to pass."""
+_PATIENCE = 256
+"""Readings in a row after which a task is taken to wait for time itself to pass.
+
+Python takes up to 150 while it starts.
+"""
 _LONGEST = 10_000_000
 _SHARE = 6
 """Later a reading takes this power of two of the time that was waited: an hour comes soon, and no
