@@ -350,8 +350,8 @@ def test_a_command_begins_with_the_signals_of_a_shells_child(
 ) -> None:
     _, out, _ = run_command(["grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"], isolation, streams)
 
-    # 32 and 33 are the C library's own: where it has used them, its posix_spawn starts children that
-    # ignore them, and nobody can undo that through sigaction, which refuses them.
+    # 32 and 33 are the C library's own: where it has used them, its posix_spawn starts children
+    # that ignore them, and nobody can undo that through sigaction, which refuses them.
     visible = sum(1 << number - 1 for number in signal.valid_signals())
     assert [int(line.split()[1], 16) & visible for line in out.splitlines()] == [0, 0]
 
