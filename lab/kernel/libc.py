@@ -147,6 +147,12 @@ def set_name(name: str) -> None:
     _check(_libc.prctl(PR_SET_NAME, ctypes.addressof(text), 0, 0, 0), "prctl")
 
 
+def current_cpu() -> int:
+    """The CPU that this process runs on; -1 where that cannot be told."""
+    cpu: int = _libc.sched_getcpu()
+    return cpu
+
+
 def receive_without_waiting(queue: int, size: int) -> bytes | None:
     """Take the oldest message, cut at `size` bytes, off a System V queue; None: it is empty.
 

@@ -26,6 +26,7 @@ from typing import NoReturn, TypeVar
 from lab.kernel import libc
 from lab.kernel.arch import SUPPORTED
 from lab.kernel.namespaces import NamespaceError
+from lab.run.control.binding import Binding
 from lab.run.control.runner import ControlRefusedError, Runner
 from lab.run.limits import Isolation, LabError, Limits
 from lab.run.root import Program
@@ -51,7 +52,7 @@ def in_controller(
         program: what the runner runs.
         limits: bounds of each run.
         heard: called here with whatever the work reports meanwhile.
-        cpu: the CPU to be bound to; by default one of those allowed, by chance of the PID.
+        cpu: the CPU to be bound to; by default whichever is idle.
 
     Raises ControlRefusedError where tracing or namespaces are refused, LabError when the tracer
     process failed, KeyboardInterrupt after cleaning up.
@@ -126,10 +127,8 @@ def _control(
         if os.getppid() != lab:
             os._exit(1)  # it died before that was said
         os.setsid()  # Ctrl-C at the terminal is the lab's to handle
-        allowed = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {allowed[os.getpid() % len(allowed)] if cpu is None else cpu})
         libc.set_name("lab-controller")
-        runner = Runner(program, limits, new_user=new_user)
+        runner = Runner(program, limits, Binding(cpu), new_user=new_user)
         result = work(runner, lambda value: send("report", value))
         runner.close()
         send("result", result)

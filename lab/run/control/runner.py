@@ -18,6 +18,7 @@ from lab.kernel.namespaces import World as Mounts
 from lab.kernel.namespaces import furnish, leave_host
 from lab.kernel.window import WINDOW, Space
 from lab.run.control import zygote
+from lab.run.control.binding import Binding
 from lab.run.control.catalogue import TRACED
 from lab.run.control.guard import guard_inherited
 from lab.run.control.machine import TRAP, Machine, UnexpectedStopError
@@ -66,12 +67,14 @@ class Kept:
 class Runner:
     """Runs a program under control. Lives in a tracer process of its own, see `in_controller`."""
 
-    def __init__(self, program: Program, limits: Limits, *, new_user: bool) -> None:
+    def __init__(
+        self, program: Program, limits: Limits, binding: Binding, *, new_user: bool
+    ) -> None:
         """Build the sandbox.
 
         Raises ControlRefusedError.
         """
-        self._program, self._limits = program, limits
+        self._program, self._limits, self._binding = program, limits, binding
         try:
             self._inherited = inherited.mappings()
         except MemoryError as error:
@@ -96,6 +99,7 @@ class Runner:
         Raises ControlRefusedError, and whatever `choose` raises, after ending the run.
         """
         kept = self._kept
+        self._binding.renew(kept.init)
         kept.letterbox.reset()
         kept.output.empty()
         for mapping in self._inherited:
