@@ -12,9 +12,10 @@ from lab.kernel.arch import Registers, injection
 from lab.kernel.inherited import Inherited
 from lab.kernel.window import PAGE_SIZE, Region, SharedMemory
 from lab.run.control.machine import UnexpectedStopError
+from lab.run.control.opened import Opened, opened_by, take_duplicate
 from lab.run.control.opening import set_protection
 from lab.run.control.task import Task, Where
-from lab.run.control.world import Opened, World, spaces_of
+from lab.run.control.world import World, spaces_of
 
 _MAP_SHARED, _MAP_TYPE, _MAP_FIXED, _MAP_ANONYMOUS = 1, 0xF, 0x10, 0x20
 _MAP_FIXED_NOREPLACE = 0x100000
@@ -42,7 +43,7 @@ def map_shared(world: World, task: Task, regs: Registers) -> None:
     Raises UnexpectedStopError for memory that is to be executed: a guard would stop each step.
     """
     address, size, protection, flags, descriptor, offset = regs.arguments
-    what = None if flags & _MAP_ANONYMOUS else world.opened(task, descriptor & 0xFFFFFFFF)
+    what = None if flags & _MAP_ANONYMOUS else opened_by(world, task, descriptor & 0xFFFFFFFF)
     anonymous = bool(flags & _MAP_ANONYMOUS) or (what is not None and what.target == "/dev/zero")
     if not anonymous and not _is_shared(what, protection):
         return
@@ -88,7 +89,7 @@ def _inherited_memory(world: World, mapping: Inherited) -> tuple[SharedMemory, i
         status = os.fstat(file)
         key = ("file", status.st_dev, status.st_ino)
         if key not in world.memories:
-            identity = world.file_identity(mapping.path) or f"file:{mapping.path}"
+            identity = world.names.of_file(mapping.path) or f"file:{mapping.path}"
             world.memories[key] = SharedMemory(identity, descriptor=file)
         os.close(file)
         return world.memories[key], mapping.offset
@@ -96,7 +97,7 @@ def _inherited_memory(world: World, mapping: Inherited) -> tuple[SharedMemory, i
     def name() -> str:
         # Numbered when it is touched: what else a test session has mapped is no concern of this
         # program's, and is not to change its names.
-        return f"inherited-memory:{world.number('inherited-memory', mapping.start)}"
+        return f"inherited-memory:{world.names.number('inherited-memory', mapping.start)}"
 
     memory = SharedMemory(name, mapped=(mapping.start, mapping.end - mapping.start))
     world.memories["inherited", 0, mapping.start] = memory
@@ -108,7 +109,7 @@ def attach(world: World, task: Task, regs: Registers) -> None:
     segment, address, flags = regs[0] & 0xFFFFFFFF, regs[1], regs[2] & 0xFFFFFFFF
     memory = world.memories.get(("sysv", 0, segment))
     if memory is None:
-        memory = SharedMemory(world.sysv_identity("shm", segment), descriptor=None, segment=segment)
+        memory = SharedMemory(world.names.of_sysv("shm", segment), descriptor=None, segment=segment)
         world.memories["sysv", 0, segment] = memory
     size = memory.size
     changed = {1: task.space.reserve(size)} if not address and size else {}
@@ -225,7 +226,7 @@ def _anonymous_file(task: Task, size: int) -> int:
 def _memory_of(
     world: World, task: Task, descriptor: int, what: Opened | None
 ) -> SharedMemory | None:
-    duplicate = world.duplicate(task, descriptor)
+    duplicate = take_duplicate(world, task, descriptor)
     if duplicate is None:
         return None
     try:
@@ -235,7 +236,7 @@ def _memory_of(
         key = ("file", status.st_dev, status.st_ino)
         if key not in world.memories:
             if what is None or not stat.S_ISREG(what.mode):
-                identity = f"shared-memory:{world.number('shared-memory', status.st_ino)}"
+                identity = f"shared-memory:{world.names.number('shared-memory', status.st_ino)}"
             else:
                 identity = what.identity or f"file:{what.target}"
             world.memories[key] = SharedMemory(identity, descriptor=duplicate)

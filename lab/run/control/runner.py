@@ -22,6 +22,7 @@ from lab.run.control.binding import Binding
 from lab.run.control.catalogue import TRACED
 from lab.run.control.guard import guard_inherited
 from lab.run.control.machine import TRAP, Machine, UnexpectedStopError
+from lab.run.control.names import Names
 from lab.run.control.program import break_everywhere, command_of, open_memory
 from lab.run.control.report import blocked_in, trace_of
 from lab.run.control.scheduler import Scheduler, first_task
@@ -108,8 +109,7 @@ class Runner:
         machine = Machine()
         world = World(
             machine,
-            self._places(),
-            _INSTALLED,
+            Names(self._places(), _INSTALLED),
             with_lines=with_lines,
             most_processes=self._limits.processes,
         )

@@ -7,17 +7,13 @@ but the choices.
 
 from __future__ import annotations
 
-import os
 import signal
-import time
-from collections import Counter
 from collections.abc import Callable
 
 from lab.kernel import procfs, ptrace
 from lab.kernel.ptrace import Stop, StopKind
 from lab.kernel.window import Space
 from lab.run.control.access import at_fault
-from lab.run.control.calls.futex import FutexSleep, words_changed_by_exit
 from lab.run.control.calls.others import modelled
 from lab.run.control.calls.processes import Exit
 from lab.run.control.calls.signals import (
@@ -29,26 +25,23 @@ from lab.run.control.calls.signals import (
     restarts,
 )
 from lab.run.control.catalogue import MODELS
+from lab.run.control.ends import end_threads, gone, killed
 from lab.run.control.guard import close_what_waits
 from lab.run.control.lines import line_of
-from lab.run.control.machine import Machine, TaskGoneError, UnexpectedStopError, state
-from lab.run.control.program import adopt_children, became_another_program, child_of
-from lab.run.control.robust import give_up as give_up_locks
+from lab.run.control.machine import Machine, TaskGoneError, state
+from lab.run.control.order import DefaultOrder, operation_of
+from lab.run.control.passing import fire_timers, hear_from_outside, is_enabled, pass_time
+from lab.run.control.program import became_another_program, child_of
 from lab.run.control.robust import note as note_locks
 from lab.run.control.semaphore import at_breakpoint
 from lab.run.control.task import CONTINUED, Effect, Operation, Process, Task, Where
-from lab.run.control.timers import Timer
 from lab.run.control.world import World, leaders_last
 from lab.search.strategy import Pending, Point
 from lab.trace import Action, Ending
 
 Choose = Callable[[Point], int]
-_CHANGES_NOTHING = frozenset({Action.READ, Action.WAIT, Action.OPEN})
 _MOST_PASSED = 1000
-_OUTSIDE, _GLANCE = 2.0, 0.001
-"""Seconds that a service outside the run has to answer, and between two looks whether it has."""
-_PATIENCE = 16
-"""How often a task may look at the same thing, and do nothing else, before it is said to spin."""
+"""How often the clock goes on without a step before nobody is believed to be woken by it."""
 
 
 class Birth(Operation):
@@ -74,10 +67,7 @@ class Scheduler:
         self.machine: Machine = world.machine
         self._choose = choose
         self._max_steps = max_steps
-        self._last = ""
-        self._vain: Counter[tuple[str, str, int]] = Counter()
-        """What the task that moved last has done since it, or somebody, last changed something."""
-        self._spins = False
+        self._order = DefaultOrder()
         self._passed = 0
         """How often time has passed since the last step."""
         self._told = 0
@@ -88,13 +78,13 @@ class Scheduler:
         world = self.world
         while True:
             self._wake_from_kernel()
-            self._fire_timers()
+            fire_timers(world)
             alive = list(world.alive)
             if not alive:
                 return Ending.COMPLETED
-            enabled = [task for task in alive if self._enabled(task)]
+            enabled = [task for task in alive if is_enabled(task)]
             if not enabled:
-                if self._hear_from_outside(alive) or self._pass_time(alive):
+                if hear_from_outside(world, alive) or self._time_passes(alive):
                     continue
                 root_lives = world.processes[0].ended is None
                 return Ending.STUCK if root_lives else Ending.COMPLETED
@@ -102,53 +92,38 @@ class Scheduler:
                 return Ending.ENDLESS
             self.step(self._chosen(enabled, alive))
 
+    def _time_passes(self, alive: list[Task]) -> bool:
+        # An alarm that comes again and again, to nobody who would hear it, is no way out.
+        self._passed += 1
+        return self._passed <= _MOST_PASSED and pass_time(self.world, alive)
+
     def _chosen(self, enabled: list[Task], alive: list[Task]) -> Task:
         for task in enabled:
             operation = task.operation
             if operation is not None and not operation.is_choice:
                 return task
-        default = self._default(enabled)
+        default = self._order.first(enabled)
         pending = tuple(self._pending(task) for task in enabled)
         blocked = tuple(
             self._pending(task)
             for task in alive
-            if task not in enabled and task.where is Where.READY and _of(task).is_choice
+            if task not in enabled and task.where is Where.READY and operation_of(task).is_choice
         )
         happened = tuple(self.world.events[self._told :])
         self._told = len(self.world.events)
         self._passed = 0
-        point = Point(self._told, pending, default, self._last, blocked, happened)
+        point = Point(self._told, pending, default, self._order.last, blocked, happened)
         return enabled[self._choose(point)]
-
-    def _default(self, enabled: list[Task]) -> int:
-        """Who goes on by the default order.
-
-        The task that moved last if it can, then the first that does not sleep, then the sleeper
-        that wakes first. A task that spins, for what only another could change, gives way to the
-        next one: the order would starve that one for ever.
-        """
-        awake = [i for i, task in enumerate(enabled) if not _of(task).sleeps]
-        if self._spins and len(awake) > 1:
-            after = next((i for i, t in enumerate(enabled) if t.name == self._last), -1)
-            return min(awake, key=lambda i: (i <= after, i))
-        for index in awake:
-            if enabled[index].name == self._last:
-                return index
-        if awake:
-            return awake[0]
-        return min(range(len(enabled)), key=lambda i: (_of(enabled[i]).deadline or 0, i))
 
     @staticmethod
     def _pending(task: Task) -> Pending:
-        return _of(task).pending(task)
+        return operation_of(task).pending(task)
 
     # -- one step -------------------------------------------------------------------------
 
     def step(self, task: Task) -> None:
         """Let a task do its operation and go on to its next one."""
-        operation = task.operation
-        if operation is None:
-            raise UnexpectedStopError(f"{task.name} has no operation")
+        operation = operation_of(task)
         interrupted = not operation.ready()
         if self._signals_come_first(task, operation, interrupted=interrupted):
             self._take_signals_first(task)
@@ -158,36 +133,19 @@ class Scheduler:
             operation.where = line_of(task.space)
         try:
             effect = operation.interrupt(task) if interrupted else operation.perform(task)
-        except TaskGoneError as gone:
+        except TaskGoneError as end:
             self.world.record(task, operation, Effect())
-            self._gone(task, gone.stop)
+            gone(self.world, task, end.stop)
             return
         if effect.no_step:
             return
         if operation.is_choice:
             self.world.record(task, operation, effect)
-            self._look_for_spinning(task)
-            self._last = task.name
+            self._order.moved(task, self.world.events[-1])
         if isinstance(operation, Exit) and operation.whole and len(task.process.tasks) > 1:
-            self._end_threads(task)
+            end_threads(self.world, task)
         elif task.operation is None and task.where is Where.READY:
             self.advance(task)
-
-    def _look_for_spinning(self, task: Task) -> None:
-        event = self.world.events[-1]
-        if event.action not in _CHANGES_NOTHING:
-            task.spins = 0
-        if task.name != self._last or event.action not in _CHANGES_NOTHING:
-            self._vain.clear()
-        place = (event.call, event.object, event.offset)
-        self._vain[place] += 1
-        self._spins = self._vain[place] > _PATIENCE
-
-    def _end_threads(self, task: Task) -> None:
-        """exit_group in a process with several threads: each of them ends."""
-        self.machine.resume(task)
-        for thread in leaders_last(task.process.tasks):
-            self._killed(thread)
 
     @staticmethod
     def _signals_come_first(task: Task, operation: Operation, *, interrupted: bool) -> bool:
@@ -205,9 +163,9 @@ class Scheduler:
             regs = ptrace.registers(task.tid)
             regs.repeat_call()
             ptrace.set_registers(task.tid, regs)
-        _of(task).leave()
+        operation_of(task).leave()
         task.operation = None
-        self._last = task.name
+        self._order.last = task.name
         self.advance(task)
 
     # -- going on to the next operation ---------------------------------------------------
@@ -221,8 +179,8 @@ class Scheduler:
                 if not task.running:
                     self.machine.resume(task)
                 self._met(task, self.machine.wait(task))
-            except TaskGoneError as gone:
-                self._gone(task, gone.stop)
+            except TaskGoneError as end:
+                gone(self.world, task, end.stop)
 
     def _met(self, task: Task, stop: Stop) -> None:
         """Interpret a stop."""
@@ -237,7 +195,7 @@ class Scheduler:
             case StopKind.EXECUTED:
                 became_another_program(self.world, task)
             case StopKind.EXITED | StopKind.KILLED:
-                self._gone(task, stop)
+                gone(self.world, task, stop)
             case StopKind.GROUP_STOP:
                 self._group_stopped(task, stop.value)
             case StopKind.NEWBORN | StopKind.VFORK_DONE | StopKind.CALL_DONE:
@@ -285,7 +243,7 @@ class Scheduler:
         for task in leaders_last(self.world.alive):
             if task.where is Where.READY:
                 if task.check_alive and state(task.tid) not in "tT":
-                    self._killed(task)
+                    killed(self.world, task)
                 task.check_alive = False
                 continue
             while task.where is not Where.GONE and task.running:
@@ -320,128 +278,10 @@ class Scheduler:
             self._met(task, stop)
         self.advance(task)
 
-    def _killed(self, task: Task) -> None:
-        """A task that stood still stands no more: SIGKILL. Its end is on the way."""
-        while task.where is not Where.GONE:
-            self._met_dying(task, self.machine.wait(task))
-
-    def _met_dying(self, task: Task, stop: Stop) -> None:
-        if stop.kind in (StopKind.EXITED, StopKind.KILLED):
-            self._gone(task, stop)
-        else:
-            self.machine.resume(task)
-
-    def _gone(self, task: Task, stop: Stop) -> None:
-        world, process = self.world, task.process
-        task.where, task.operation, task.running = Where.GONE, None, False
-        process.tasks.remove(task)
-        world.exits += 1
-        if not process.tasks:
-            self._ended(process, stop)
-        give_up_locks(world, task)
-        world.waiters = [waiter for waiter in world.waiters if waiter.task is not task]
-        words_changed_by_exit(world)
-        world.signals_may_be_pending()
-
-    def _ended(self, process: Process, stop: Stop) -> None:
-        world = self.world
-        process.ended = world.seconds
-        process.status = stop.value if stop.kind is StopKind.EXITED else -stop.value
-        world.forget_timers(process, Timer)
-        process.space.leave()
-        for child in process.children:
-            if child.ended is None and not child.helper:
-                child.orphaned = world.seconds
-        adopt_children(world, process)
-        reaper = process.reaper
-        if reaper is None or reaper.ended is not None:
-            process.reaped = (
-                world.seconds if reaper is None or process.orphaned is not None else None
-            )
-        elif os.path.exists(f"/proc/{process.host}"):
-            process.waitable = True
-        else:
-            process.reaped = world.seconds  # its parent ignores SIGCHLD: the kernel reaped it
-
-    # -- time -----------------------------------------------------------------------------
-
-    def _enabled(self, task: Task) -> bool:
-        operation = task.operation
-        if task.where is not Where.READY or operation is None:
-            return False
-        if isinstance(operation, FutexSleep) and operation.lazy:
-            if operation.waiter.woken:
-                return True
-        elif operation.ready():
-            return True
-        # It waits, and a signal with an effect breaks a wait.
-        task.check_signals = task.check_signals and bool(deliverable(task))
-        return task.check_signals
-
-    def _hear_from_outside(self, alive: list[Task]) -> bool:
-        """Wait for an answer of a service that is no part of the run, for real.
-
-        Returns whether somebody can move now, or may have been woken.
-        """
-        world = self.world
-        waiting = [
-            task
-            for task in alive
-            if (operation := task.operation or task.entered) is not None
-            and any(world.is_outside(thing) for thing in operation.object.split())
-        ]
-        end = time.monotonic() + _OUTSIDE
-        while waiting and time.monotonic() < end:
-            for task in waiting:
-                if self._enabled(task) or (task.running and not self.machine.sleeps(task)):
-                    return True
-            time.sleep(_GLANCE)
-        return False
-
-    def _pass_time(self, alive: list[Task]) -> bool:
-        """Nobody can move: let the clock go on to the first time limit."""
-        deadlines = [
-            task.operation.deadline
-            for task in alive
-            if task.operation is not None and task.operation.deadline is not None
-        ]
-        deadlines += self.world.alarms()
-        # An alarm that comes again and again, to nobody who would hear it, is no way out.
-        self._passed += 1
-        if not deadlines or self._passed > _MOST_PASSED:
-            return False
-        self.world.clock = max(self.world.clock, min(deadlines))
-        for task in alive:
-            operation = task.operation
-            if (
-                isinstance(operation, FutexSleep)
-                and operation.lazy
-                and operation.deadline == min(deadlines)
-            ):
-                operation.lazy = False
-        return True
-
-    def _fire_timers(self) -> None:
-        world = self.world
-        for timer in world.timers:
-            if not timer.deadline or world.clock < timer.deadline:
-                continue
-            interval = timer.interval
-            times = 1 + ((world.clock - timer.deadline) // interval if interval else 0)
-            timer.deadline = timer.deadline + times * interval if interval else 0
-            timer.go_off(times)
-            world.signals_may_be_pending()
-
 
 def deliverable_now(task: Task) -> int:
     """Signals with an effect on a task, whether or not they are pending still."""
     return effective(procfs.signals(task.tid))
-
-
-def _of(task: Task) -> Operation:
-    if task.operation is None:
-        raise UnexpectedStopError(f"{task.name} has no operation")
-    return task.operation
 
 
 def first_task(world: World, host: int, space: Space) -> Task:

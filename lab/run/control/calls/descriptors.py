@@ -10,9 +10,17 @@ import stat
 from lab.kernel.arch import Registers
 from lab.kernel.window import Space
 from lab.run.control.calls.timers import descriptor_timer
+from lab.run.control.opened import (
+    Opened,
+    flags_of,
+    holders_of_end,
+    opened_by,
+    pollable,
+    time_limit_of,
+)
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import deadline_of
-from lab.run.control.world import Model, Opened, World
+from lab.run.control.world import Model, World
 from lab.trace import Action
 
 _SHOWN = 64
@@ -39,7 +47,7 @@ class DescriptorCall(CallOperation):
         """Tell it whose descriptor it is."""
         self.task = task
         if stat.S_ISSOCK(self.what.mode):
-            limit = self.world.time_limit(task, self.argument(0), self.events)
+            limit = time_limit_of(self.world, task, self.argument(0), self.events)
             self.deadline = self.world.clock + limit if limit else None
         self.waits = (
             self.blocks
@@ -53,7 +61,7 @@ class DescriptorCall(CallOperation):
         """Whether the call would go through, or fail, at once."""
         if not self.blocks or self._acts_before_it_blocks() or self.task is None:
             return True
-        if self.world.pollable(self.task, self.argument(0), self.events):
+        if pollable(self.world, self.task, self.argument(0), self.events):
             return True
         return self._never_blocks() or self._late()
 
@@ -65,12 +73,12 @@ class DescriptorCall(CallOperation):
         if self.task is None or not stat.S_ISFIFO(self.what.mode):
             return ()
         writing = self.events == select.POLLIN
-        return self.world.holders_of_end(self.what, writing=writing)
+        return holders_of_end(self.world, self.what, writing=writing)
 
     def perform(self, task: Task) -> Effect:
         """Make the call."""
         sent = self._content(task.space) if self.action in (Action.SEND, Action.WRITE) else b""
-        if self._late() and not self.world.pollable(task, self.argument(0), self.events):
+        if self._late() and not pollable(self.world, task, self.argument(0), self.events):
             return Effect(after=sent, result=self._give_up(task))
         if self._acts_before_it_blocks() or self._may_sleep():
             return Effect(after=sent, result=task.machine.enter_call(task, self))
@@ -104,7 +112,7 @@ class DescriptorCall(CallOperation):
         assert self.task is not None
         if self.call in _FLAGGED and self.argument(_FLAGGED[self.call]) & _MSG_DONTWAIT:
             return True
-        return bool(self.world.flags(self.task, self.argument(0)) & os.O_NONBLOCK)
+        return bool(flags_of(self.task, self.argument(0)) & os.O_NONBLOCK)
 
     def _content(self, space: Space) -> bytes:
         if self.call in _BUFFERED:
@@ -147,7 +155,7 @@ class QueueCall(DescriptorCall):
 
 def _on_descriptor(action_of_stream: Action, action_of_file: Action) -> Model:
     def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-        what = world.opened(task, regs[0] & 0xFFFFFFFF)
+        what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
         if what is None:
             return None
         if not what.identity:
@@ -158,7 +166,7 @@ def _on_descriptor(action_of_stream: Action, action_of_file: Action) -> Model:
         action = action_of_file if stat.S_ISREG(what.mode) else action_of_stream
         operation = DescriptorCall(world, name, regs, what, action).bind(task)
         if stat.S_ISREG(what.mode) and not name.startswith("p"):  # pread and its kin go elsewhere
-            operation.also = world.position(what.identity)
+            operation.also = world.names.position(what.identity)
         return operation
 
     return model
@@ -198,7 +206,7 @@ _COUNT = 8
 
 def _on_queue(action: Action) -> Model:
     def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-        what = world.opened(task, regs[0] & 0xFFFFFFFF)
+        what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
         if what is None or not what.identity:
             return None
         operation = QueueCall(world, name, regs, what, action)
@@ -226,12 +234,12 @@ class QueueOpen(CallOperation):
         result = task.machine.run_to_end_of_call(task)
         if result < 0:
             return Effect(result=result)
-        queues, unlinked = self.world.queues, self.world.unlinked_queues
+        queues, unlinked = self.world.names.queues, self.world.names.unlinked_queues
         if self.call == "mq_unlink":
             # Who has it open uses it on; but its inode may come again, for another queue.
             unlinked.update(key for key, name in queues.items() if name == self.object)
             return Effect(result=result)
-        opened = self.world.opened(task, result)
+        opened = opened_by(self.world, task, result)
         if opened is None:
             return Effect(result=result)
         key = (opened.device, opened.inode)
@@ -246,7 +254,7 @@ send = _on_descriptor(Action.SEND, Action.WRITE)
 
 
 def _queue_attributes(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    what = world.opened(task, regs[0] & 0xFFFFFFFF)
+    what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
     if what is None or not what.identity:
         return None
     return QueueAttributes(name, regs, what.identity)

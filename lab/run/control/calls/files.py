@@ -7,6 +7,7 @@ import stat
 
 from lab.kernel.arch import Registers
 from lab.run.control.calls.others import Unknown
+from lab.run.control.opened import closed_by, opened_by, path_argument, status_at, target_of
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.world import Model, World
 from lab.trace import Action
@@ -29,11 +30,16 @@ class PathCall(CallOperation):
         if result >= 0 and self.action is Action.WRITE:
             for memory in self.world.memories.values():
                 memory.forget_size()  # it may have been cut
-        if result >= 0 and self.action is Action.CREATE:
-            self.world.made_by.setdefault(("file", self.object, 0), task.name)
-            if self.path:
-                self.world.named(task, self.path, self.object)
+        if result >= 0 and self.action is Action.CREATE and self.path:
+            self._name_memory(task)
         return Effect(result=result)
+
+    def _name_memory(self, task: Task) -> None:
+        """A file was given a name: glibc makes a semaphore under another one and links it."""
+        found = status_at(task, self.path)
+        memory = found and self.world.memories.get(("file", found.st_dev, found.st_ino))
+        if memory:
+            memory.identity = self.object
 
 
 class FileOpen(PathCall):
@@ -54,7 +60,7 @@ class FileOpen(PathCall):
 
     def perform(self, task: Task) -> Effect:
         """Look, and make the call."""
-        found = self.world.status(task, self.file)
+        found = status_at(task, self.file)
         if found is None or (self.flags & os.O_CREAT and self.flags & os.O_EXCL):
             return super().perform(task)
         truncates = self.flags & os.O_TRUNC and found.st_size
@@ -161,13 +167,13 @@ def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | N
         flags = regs[2] if name == "openat" else task.space.word(regs[2])
     elif name == "creat":
         flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
-    path = world.path(task, directory, address)
-    found = world.status(task, path)
+    path = path_argument(task, directory, address)
+    found = status_at(task, path)
     if found is not None and stat.S_ISFIFO(found.st_mode):
         if flags & os.O_NONBLOCK or flags & os.O_ACCMODE == os.O_RDWR:
             return PathCall(world, name, regs, f"fifo:{path}", Action.OPEN)
         return FifoOpen(world, name, regs, path, flags)
-    thing = world.file_identity(path)
+    thing = world.names.of_file(path)
     if not thing:
         return None
     return FileOpen(world, name, regs, thing, flags, path)
@@ -184,11 +190,11 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
 
     def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
         base = _AT_FDCWD if directory is None else _signed(regs.arguments[directory])
-        where = world.path(task, base, regs.arguments[path])
-        found = world.status(task, where)
+        where = path_argument(task, base, regs.arguments[path])
+        found = status_at(task, where)
         if found is not None and stat.S_ISFIFO(found.st_mode):
             return PathCall(world, name, regs, f"fifo:{where}", action)
-        thing = world.file_identity(where)
+        thing = world.names.of_file(where)
         if name.startswith("mknod") and thing:
             mode = regs.arguments[path + 1]
             thing = f"fifo:{where}" if stat.S_ISFIFO(mode) else thing
@@ -197,21 +203,21 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
         operation = PathCall(world, name, regs, thing, action, where)
         if name.startswith("rename"):
             old, place = (_AT_FDCWD, regs[0]) if name == "rename" else (_signed(regs[0]), regs[1])
-            operation.also = (world.file_identity(world.path(task, old, place)),)
+            operation.also = (world.names.of_file(path_argument(task, old, place)),)
         return operation
 
     return model
 
 
 def _lock(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    what = world.opened(task, regs[0] & 0xFFFFFFFF)
+    what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
     if what is None or (not stat.S_ISREG(what.mode) and not stat.S_ISDIR(what.mode)):
         return None
     return Lock(world, task, name, regs, f"lock:{what.target}")
 
 
 def _truncate_opened(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    what = world.opened(task, regs[0] & 0xFFFFFFFF)
+    what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
     if what is None or not what.identity:
         return None
     return PathCall(world, name, regs, what.identity, Action.WRITE)
@@ -219,7 +225,7 @@ def _truncate_opened(world: World, task: Task, name: str, regs: Registers) -> Op
 
 def _look_at_opened(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     """What a descriptor leads to, its size or what is in it now, without waiting."""
-    what = world.opened(task, regs[0] & 0xFFFFFFFF)
+    what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
     if what is None or not what.identity:
         return None
     if stat.S_ISREG(what.mode) == (name == "ioctl"):
@@ -229,10 +235,10 @@ def _look_at_opened(world: World, task: Task, name: str, regs: Registers) -> Ope
 
 def _seek(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     """Moving where the next read or write is, which processes share after a fork."""
-    what = world.opened(task, regs[0] & 0xFFFFFFFF)
+    what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
     if what is None or not stat.S_ISREG(what.mode) or not what.identity:
         return None
-    position = world.position(what.identity)
+    position = world.names.position(what.identity)
     if regs[2] & 0xFFFFFFFF == os.SEEK_END:
         operation = PathCall(world, name, regs, what.identity, Action.READ)
         operation.also = position
@@ -242,15 +248,15 @@ def _seek(world: World, task: Task, name: str, regs: Registers) -> Operation | N
 
 def _list_directory(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     """What is in a directory depends on every file that is made in it, whatever its name."""
-    target = world.target(task, regs[0] & 0xFFFFFFFF)
-    return Unknown(name, regs) if world.file_identity(f"{target}/any") else None
+    target = target_of(task, regs[0] & 0xFFFFFFFF)
+    return Unknown(name, regs) if world.names.of_file(f"{target}/any") else None
 
 
 def _close_range(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     if regs[2] & _CLOSE_RANGE_CLOEXEC:
         return None
     first, last = regs[0] & 0xFFFFFFFF, regs[1] & 0xFFFFFFFF
-    things = world.closed_by(task, lambda number: first <= number <= last)
+    things = closed_by(world, task, lambda number: first <= number <= last)
     if not things:
         return None
     operation = PathCall(world, name, regs, things[0], Action.CLOSE)
@@ -274,7 +280,7 @@ def _closed(
     world: World, task: Task, name: str, regs: Registers, descriptor: int
 ) -> Operation | None:
     """Closing the end of a pipe or a socket may end another's wait; of a file, drop its locks."""
-    what = world.opened(task, descriptor & 0xFFFFFFFF)
+    what = opened_by(world, task, descriptor & 0xFFFFFFFF)
     if what is None or not what.identity:
         return None
     if what.identity.startswith(("posix-", "file:")):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from lab.kernel.arch import Registers
 from lab.run.control import guard
 from lab.run.control.machine import UnexpectedStopError
+from lab.run.control.opened import target_of
 from lab.run.control.semaphore import set_breakpoints
 from lab.run.control.task import Task
 from lab.run.control.world import Model, World
@@ -22,7 +23,7 @@ def _mmap(world: World, task: Task, _name: str, regs: Registers) -> None:
     if flags & _MAP_TYPE & _MAP_SHARED:
         guard.map_shared(world, task, regs)
         return
-    what = world.target(task, descriptor & 0xFFFFFFFF) if protection & _PROT_EXEC else ""
+    what = target_of(task, descriptor & 0xFFFFFFFF) if protection & _PROT_EXEC else ""
     start = task.machine.run_to_end_of_call(task)
     if start > 0 and flags & _MAP_FIXED:
         guard.unmap(task, address, size)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from lab.kernel.arch import Registers
 from lab.run.control.calls.signals import handled
+from lab.run.control.opened import opened_by, pollable
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import timespec
 from lab.run.control.world import Model, World
@@ -27,7 +28,7 @@ class Poll(CallOperation):
     ) -> None:
         super().__init__(name, regs)
         self.world, self.task, self.wanted = world, task, wanted
-        names = [what.identity for fd, _ in wanted if (what := world.opened(task, fd))]
+        names = [what.identity for fd, _ in wanted if (what := opened_by(world, task, fd))]
         self.object = " ".join(dict.fromkeys(name for name in names if name))
         self.sleeps = not wanted
         self.mask = _mask(task, name, regs)
@@ -60,7 +61,7 @@ class Poll(CallOperation):
         return Effect(result=task.machine.run_to_end_of_call(task))
 
     def _has_event(self) -> bool:
-        return any(self.world.pollable(self.task, fd, events) for fd, events in self.wanted)
+        return any(pollable(self.world, self.task, fd, events) for fd, events in self.wanted)
 
     def _let_in(self) -> bool:
         return self.mask is not None and bool(handled(self.task, self.mask))

@@ -7,6 +7,7 @@ import os
 from lab.kernel import procfs, ptrace
 from lab.kernel.arch import Registers
 from lab.run.control.guard import close_before_fork
+from lab.run.control.opened import closed_by_end, share_positions
 from lab.run.control.robust import note as note_locks
 from lab.run.control.task import CONTINUED, CallOperation, Effect, Operation, Process, Task, Where
 from lab.run.control.world import Model, World
@@ -35,7 +36,7 @@ class Fork(CallOperation):
         """Close what both will map; the stop at the fork itself comes as the task goes on."""
         if not self.flags & _CLONE_THREAD:
             close_before_fork(task)
-            self.world.share_positions(task)
+            share_positions(self.world, task)
         if self.flags & _CLONE_UNTRACED:
             self._stay_traced(task)
         return Effect()
@@ -58,7 +59,7 @@ class Execute(CallOperation):
     def __init__(self, world: World, task: Task, name: str, regs: Registers) -> None:
         super().__init__(name, regs)
         self.world = world
-        self.also = world.closed_by_end(task, by_exec=True)
+        self.also = closed_by_end(world, task, by_exec=True)
 
     def perform(self, task: Task) -> Effect:
         """Let it go on; the stop after it comes as the task goes on."""
@@ -79,7 +80,7 @@ class Exit(CallOperation):
         self.whole = name == "exit_group"
         self.is_choice = self.whole
         if self.is_choice:
-            self.also = world.closed_by_end(task)
+            self.also = closed_by_end(world, task)
 
     def perform(self, task: Task) -> Effect:
         """Let it go on; the end comes as the task goes on."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from lab.kernel.arch import Registers
 from lab.run.control.calls.descriptors import DescriptorCall, receive, send
+from lab.run.control.opened import opened_by, port_of
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.world import Model, World
 from lab.trace import Action
@@ -34,18 +35,18 @@ class AddressCall(CallOperation):
         result = task.machine.enter_call(task, self)
         if self.object == _ANY_PORT and result == 0:
             # Ports are given out by the kernel as it likes: they go by number, like pipes.
-            port = self.world.port_of(task, self.argument(0))
-            self.object = f"{_ANY_PORT}:{self.world.number(_ANY_PORT, port)}"
-            self.world.ports[port] = self.object
+            port = port_of(self.world, task, self.argument(0))
+            self.object = f"{_ANY_PORT}:{self.world.names.number(_ANY_PORT, port)}"
+            self.world.names.ports[port] = self.object
             self._remember(task)
         if self.call == "bind" and result == 0:
-            self.world.bound.add(self.object)
+            self.world.names.bound.add(self.object)
         return Effect(result=result)
 
     def _remember(self, task: Task) -> None:
-        what = self.world.opened(task, self.argument(0))
+        what = opened_by(self.world, task, self.argument(0))
         if what is not None and self.object:
-            self.world.sockets[what.inode] = self.object
+            self.world.names.sockets[what.inode] = self.object
 
 
 class Accept(DescriptorCall):
@@ -55,9 +56,9 @@ class Accept(DescriptorCall):
         """Make the call."""
         effect = super().perform(task)
         if effect.result is not None and effect.result >= 0:
-            what = self.world.opened(task, effect.result)
+            what = opened_by(self.world, task, effect.result)
             if what is not None:
-                self.world.sockets[what.inode] = self.object
+                self.world.names.sockets[what.inode] = self.object
         return Effect(result=effect.result)
 
 
@@ -76,12 +77,12 @@ class PairCall(CallOperation):
         result = task.machine.run_to_end_of_call(task)
         if result == 0:
             ends = [task.space.word(self.regs[3] + 4 * end, 4) for end in (0, 1)]
-            opened = [self.world.opened(task, end) for end in ends]
+            opened = [opened_by(self.world, task, end) for end in ends]
             if opened[0] is not None and opened[1] is not None:
-                number = self.world.number("socketpair", opened[0].inode)
+                number = self.world.names.number("socketpair", opened[0].inode)
                 for what in opened:
                     if what is not None:
-                        self.world.sockets[what.inode] = f"socketpair:{number}"
+                        self.world.names.sockets[what.inode] = f"socketpair:{number}"
         return Effect(result=result)
 
 
@@ -94,7 +95,7 @@ def _address(world: World, task: Task, place: int, length: int) -> str:
         return f"unix:{data[2:].partition(bytes(1))[0].decode(errors='backslashreplace')}"
     if family in (_AF_INET, _AF_INET6):
         port = int.from_bytes(data[2:4], "big")
-        return world.ports.get(port, f"inet:{port}") if port else _ANY_PORT
+        return world.names.ports.get(port, f"inet:{port}") if port else _ANY_PORT
     return ""
 
 
@@ -117,7 +118,7 @@ def _send(world: World, task: Task, name: str, regs: Registers) -> Operation | N
 
 
 def _settle(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    what = world.opened(task, regs[0] & 0xFFFFFFFF)
+    what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
     return Settling(name, regs, what.identity) if what is not None else None
 
 
@@ -142,7 +143,7 @@ def _with_address(world: World, task: Task, name: str, regs: Registers) -> Opera
 
 
 def _accept(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    what = world.opened(task, regs[0] & 0xFFFFFFFF)
+    what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
     if what is None:
         return None
     return Accept(world, name, regs, what, Action.RECEIVE).bind(task)

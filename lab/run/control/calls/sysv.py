@@ -28,7 +28,7 @@ class SemaphoreOperation(CallOperation):
     def __init__(self, world: World, task: Task, name: str, regs: Registers) -> None:
         super().__init__(name, regs)
         self.world, self.array = world, self.argument(0)
-        self.object = world.sysv_identity("sem", self.array)
+        self.object = world.names.of_sysv("sem", self.array)
         data = task.space.read(regs[1], _OPERATION.size * min(regs[2], 500))
         whole = len(data) // _OPERATION.size * _OPERATION.size
         self.operations = list(_OPERATION.iter_unpack(data[:whole]))
@@ -98,7 +98,7 @@ class QueueOperation(CallOperation):
     def __init__(self, world: World, name: str, regs: Registers) -> None:
         super().__init__(name, regs)
         self.world, self.queue = world, self.argument(0)
-        self.object = world.sysv_identity("msg", self.queue)
+        self.object = world.names.of_sysv("msg", self.queue)
         self.size = regs[2]
         sends = name == "msgsnd"
         self.action = Action.SEND if sends else Action.RECEIVE
@@ -156,7 +156,7 @@ class Control(CallOperation):
             self.object = f"sysv-{_TYPES[self.kind]}:key 0x{key:08x}" if key else ""
             self.action = Action.CREATE
         else:
-            self.object = world.sysv_identity(self.kind, self.argument(0))
+            self.object = world.names.of_sysv(self.kind, self.argument(0))
             command = self.argument(2 if self.kind == "sem" else 1)
             self.action = {0: Action.REMOVE, 12: Action.READ, 13: Action.READ}.get(
                 command, Action.WRITE if command in (16, 17) else Action.READ
@@ -169,15 +169,13 @@ class Control(CallOperation):
             self._fix_number()
         result = task.machine.run_to_end_of_call(task)
         if self.action is Action.CREATE and result >= 0:
-            self.world.made_by.setdefault(("sysv", self.kind, result), task.name)
-            self.world.sysv_identity(self.kind, result)
+            self.world.made.add((self.kind, result))
+            self.world.names.of_sysv(self.kind, result)
         return Effect(result=result)
 
     def _fix_number(self) -> None:
         """Let the kernel number the objects of a run from 0 on, where it lets itself be told."""
-        made = sum(
-            1 for kind, table, _ in self.world.made_by if (kind, table) == ("sysv", self.kind)
-        )
+        made = sum(kind == self.kind for kind, _ in self.world.made)
         with contextlib.suppress(OSError), open(_NEXT.format(self.kind), "w") as file:
             file.write(str(made))
 

@@ -6,6 +6,7 @@ from lab.kernel import procfs
 from lab.kernel.arch import Registers
 from lab.kernel.timers import same_description
 from lab.kernel.window import Space
+from lab.run.control.opened import take_duplicate, target_of
 from lab.run.control.task import Task
 from lab.run.control.timers import Alarm, DescriptorTimer, PosixTimer, Timer
 from lab.run.control.timing import CPU_TIME, NANO, now_of, packed, timespec
@@ -82,11 +83,11 @@ def _timer_delete(world: World, task: Task, _name: str, regs: Registers) -> None
 
 def _timerfd_settime(world: World, task: Task, _name: str, regs: Registers) -> None:
     descriptor = regs[0] & 0xFFFFFFFF
-    if world.target(task, descriptor) != "anon_inode:[timerfd]":
+    if target_of(task, descriptor) != "anon_inode:[timerfd]":
         return
     timer = descriptor_timer(world, task, descriptor)
     if timer is None:
-        duplicate = world.duplicate(task, descriptor)
+        duplicate = take_duplicate(world, task, descriptor)
         if duplicate is None:
             return
         clock = procfs.clock_of_timer(task.tid, descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 
 from lab.kernel.arch import Registers
+from lab.run.control.opened import opened_by, pollable
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.world import Model, World
 from lab.trace import Action
@@ -22,7 +23,7 @@ class Transfer(CallOperation):
         super().__init__(name, regs)
         self.world, self.task = world, task
         self.ends = ((source, select.POLLIN), (target, select.POLLOUT))
-        opened = [world.opened(task, end & 0xFFFFFFFF) for end in (source, target) if end >= 0]
+        opened = [opened_by(world, task, end & 0xFFFFFFFF) for end in (source, target) if end >= 0]
         things = dict.fromkeys(what.identity for what in opened if what and what.identity)
         self.object, *rest = things or [""]
         self.also = tuple(rest)
@@ -32,7 +33,7 @@ class Transfer(CallOperation):
     def ready(self) -> bool:
         """Both ends are ready, or the call fails at once."""
         return all(
-            self.world.pollable(self.task, end & 0xFFFFFFFF, events)
+            pollable(self.world, self.task, end & 0xFFFFFFFF, events)
             for end, events in self.ends
             if end >= 0
         )

@@ -1,0 +1,201 @@
+"""Questions asked of a task's descriptors: what they lead to, and whether a call would wait.
+
+The tracer takes a duplicate and asks that, or reads /proc: the task need not move for the question,
+and nothing is consumed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import stat
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lab.kernel import procfs
+from lab.kernel.libc import duplicate_of
+from lab.kernel.pidfd import pidfd_open
+from lab.run.control.task import Task
+from lab.run.control.world import World
+
+_PLAIN = ("/dev/", "/memfd:", "/proc/", "anon_inode:")
+"""What is no stream, as links in /proc read: most of what a process has open."""
+_CLOSES_ON_EXEC = 0o2000000
+_AT_FDCWD = -100
+_TIMEVAL = struct.Struct("=2q")
+_SIGNALFD, _EPOLL = "anon_inode:[signalfd]", "anon_inode:[eventpoll]"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a descriptor of a task leads to."""
+
+    target: str
+    """As the link in /proc reads."""
+    mode: int
+    device: int
+    inode: int
+    identity: str
+    """"" when it is nothing that processes of the run share."""
+
+
+def opened_by(world: World, task: Task, descriptor: int) -> Opened | None:
+    """What a descriptor of a task leads to; None if it is not open."""
+    path = f"/proc/{task.tid}/fd/{descriptor}"
+    try:
+        target, status = os.readlink(path), os.stat(path)
+    except OSError:
+        return None
+    identity = world.names.of(target, status)
+    if identity == "eventfd":
+        # One inode serves them all, but each has a number of its own.
+        identity = (
+            f"eventfd:{world.names.number('eventfd', procfs.eventfd_id(task.tid, descriptor))}"
+        )
+    return Opened(target, status.st_mode, status.st_dev, status.st_ino, identity)
+
+
+def path_argument(task: Task, directory: int, address: int) -> str:
+    """A path argument, made absolute as the task would resolve it."""
+    given = task.space.string(address)
+    if given.startswith("/"):
+        return os.path.normpath(given)
+    base = "cwd" if directory == _AT_FDCWD else f"fd/{directory}"
+    try:
+        return os.path.normpath(os.path.join(os.readlink(f"/proc/{task.tid}/{base}"), given))
+    except OSError:
+        return given
+
+
+def target_of(task: Task, descriptor: int) -> str:
+    """The path that a descriptor of a task leads to; "" if it is not open."""
+    try:
+        return os.readlink(f"/proc/{task.tid}/fd/{descriptor}")
+    except OSError:
+        return ""
+
+
+def status_at(task: Task, path: str) -> os.stat_result | None:
+    """What lies at a path, as the task sees it; None: nothing."""
+    try:
+        return os.stat(f"/proc/{task.tid}/root{path}")
+    except OSError:
+        return None
+
+
+def take_duplicate(world: World, task: Task, descriptor: int) -> int | None:
+    """A descriptor of the tracer's own for what a task's descriptor leads to."""
+    host = task.process.host
+    if host not in world.pidfds:
+        world.pidfds[host] = pidfd_open(host)
+    return duplicate_of(world.pidfds[host], descriptor)
+
+
+def pollable(world: World, task: Task, descriptor: int, events: int) -> bool:
+    """Whether a call on a descriptor would go through at once.
+
+    The tracer takes a duplicate and polls it: the task need not move for the question, and
+    nothing is consumed. (A duplicate of a lock must never be *used*, but polling is safe.)
+    A descriptor that is not open counts as ready: the call fails at once.
+    """
+    target = target_of(task, descriptor)
+    if target == _SIGNALFD:
+        # Polled through a duplicate it would tell of the tracer's signals.
+        wanted = procfs.mask_of_signalfd(task.tid, descriptor)
+        return bool(procfs.signals(task.tid).pending & wanted)
+    duplicate = take_duplicate(world, task, descriptor)
+    if duplicate is None:
+        return True
+    if target == _EPOLL and any(
+        target_of(task, watched) == _SIGNALFD and pollable(world, task, watched, events)
+        for watched in procfs.watched_by_epoll(task.tid, descriptor)
+    ):
+        os.close(duplicate)
+        return True
+    try:
+        poll = select.poll()
+        poll.register(duplicate, events)
+        return bool(poll.poll(0))
+    finally:
+        os.close(duplicate)
+
+
+def time_limit_of(world: World, task: Task, descriptor: int, events: int) -> int:
+    """Nanoseconds after which a call on a socket gives up (SO_RCVTIMEO, say); 0: none."""
+    duplicate = take_duplicate(world, task, descriptor)
+    if duplicate is None:
+        return 0
+    option = socket.SO_RCVTIMEO if events == select.POLLIN else socket.SO_SNDTIMEO
+    with socket.socket(fileno=duplicate) as own:
+        seconds, microseconds = _TIMEVAL.unpack(own.getsockopt(socket.SOL_SOCKET, option, 16))
+    return int(seconds) * 10**9 + int(microseconds) * 1000
+
+
+def port_of(world: World, task: Task, descriptor: int) -> int:
+    """The port that a socket is bound to; 0 if it has none."""
+    duplicate = take_duplicate(world, task, descriptor)
+    if duplicate is None:
+        return 0
+    with socket.socket(fileno=duplicate) as own:
+        name = own.getsockname()
+    return int(name[1]) if isinstance(name, tuple) else 0
+
+
+def flags_of(task: Task, descriptor: int) -> int:
+    """The status flags of a descriptor: O_NONBLOCK, the access mode."""
+    text = procfs.text(task.tid, f"fdinfo/{descriptor}") or ""
+    return next(
+        (int(line[6:].strip(), 8) for line in text.splitlines() if line.startswith("flags:")), 0
+    )
+
+
+def holders_of_end(world: World, what: Opened, *, writing: bool) -> tuple[str, ...]:
+    """The processes that hold an end of a pipe open."""
+    return tuple(
+        process.name
+        for process in world.processes
+        if process.ended is None
+        and any(
+            (end.inode, end.device) == (what.inode, what.device)
+            and (end.writes if writing else end.reads)
+            for end in procfs.descriptors(process.host)
+        )
+    )
+
+
+def closed_by_end(world: World, task: Task, *, by_exec: bool = False) -> tuple[str, ...]:
+    """What others may notice to be closed or given back when a process ends, or executes."""
+    found = dict.fromkeys(
+        thing for (thing, _), change in task.process.undo.items() if change and not by_exec
+    )
+    closed = closed_by(
+        world,
+        task,
+        lambda number: not by_exec or bool(flags_of(task, number) & _CLOSES_ON_EXEC),
+    )
+    return tuple(found | dict.fromkeys(closed))
+
+
+def closed_by(world: World, task: Task, closes: Callable[[int], bool]) -> tuple[str, ...]:
+    """What others may notice when a task closes all its descriptors that a function names."""
+    found: dict[str, None] = {}
+    for number in sorted(map(int, os.listdir(f"/proc/{task.tid}/fd"))):
+        target = target_of(task, number)
+        if (target.startswith(_PLAIN) and not world.has_locks(target)) or not closes(number):
+            continue
+        what = opened_by(world, task, number)
+        if world.has_locks(target):
+            found[f"lock:{target}"] = None
+        elif what is not None and not stat.S_ISREG(what.mode) and what.identity:
+            found[what.identity] = None
+    return tuple(found)
+
+
+def share_positions(world: World, task: Task) -> None:
+    """A fork: from now on two processes read and write where the other left off."""
+    for number in os.listdir(f"/proc/{task.tid}/fd"):
+        target = target_of(task, int(number))
+        if target.startswith("/") and (identity := world.names.of_file(target)):
+            world.names.shared_positions.add(identity)
