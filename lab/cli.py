@@ -218,8 +218,8 @@ def _grammar() -> argparse.ArgumentParser:
     verbs["check"].add_argument("ids", nargs="*", metavar="ID", help="FAMILY.NAME, or a FAMILY")
     verbs["exec"].usage = (
         "lab exec [-h] [--json FILE] [--isolation HOW] [--time-limit S]\n"
-        "                [--explore N [--strategy NAME] [--seed S] [--max-steps N] [--shrink N]\n"
-        "                [--jobs N] [--no-save] [--stop-at-first]]\n"
+        "                [--explore N [--strategy NAME] [--seed S] [--depth D] [--preemptions P]\n"
+        "                [--max-steps N] [--shrink N] [--jobs N] [--no-save] [--stop-at-first]]\n"
         "                -- COMMAND ARGS..."
     )
     return parser
@@ -227,7 +227,10 @@ def _grammar() -> argparse.ArgumentParser:
 
 def _add_search(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "--strategy", default="random", metavar="NAME", help="which schedule next: random"
+        "--strategy",
+        default="auto",
+        metavar="NAME",
+        help="which schedule next: auto, random, pct, pos, bounded or dpor (default: %(default)s)",
     )
     verb.add_argument(
         "--seed",
@@ -235,6 +238,18 @@ def _add_search(verb: argparse.ArgumentParser) -> None:
         default=0,
         metavar="S",
         help="the same seed gives the same schedules (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--depth",
+        type=_count,
+        metavar="D",
+        help="of pct: ordering constraints that the bug is thought to need (default: 3)",
+    )
+    verb.add_argument(
+        "--preemptions",
+        type=_count_or_none,
+        metavar="P",
+        help="of bounded: how many a schedule may have (default: 2)",
     )
     verb.add_argument(
         "--max-steps",

@@ -20,6 +20,7 @@ from lab.loop import MOST_STEPS, Outcome, Plan
 from lab.loop import replay as replay_once
 from lab.loop import search as search_on
 from lab.run.limits import LabError
+from lab.search.named import DEFAULT, described
 from lab.search.named import strategy as strategy_named
 from lab.search.replay import Diverged
 from lab.search.shard import divisible
@@ -38,9 +39,11 @@ Progress = Callable[[str], None]
 def explore(
     program: Explorable,
     *,
-    strategy: str = "random",
+    strategy: str = DEFAULT,
     schedules: int = 100,
     seed: int = 0,
+    depth: int | None = None,
+    preemptions: int | None = None,
     max_steps: int = MOST_STEPS,
     stop_at_first: bool = False,
     shrinking: int = Plan.shrinking,
@@ -55,9 +58,11 @@ def explore(
     Args:
         program: a function that forks, uses multiprocessing or starts commands; the id of a
             scenario; or a command with its arguments.
-        strategy: which schedule next: "random".
-        schedules: how many.
+        strategy: which schedule next, one of `lab.search.named.NAMES`.
+        schedules: how many at most; fewer are run where a search comes to its end.
         seed: where random choices begin; the same seed gives the same schedules.
+        depth: of "pct": how many ordering constraints the bug is thought to need; by default 3.
+        preemptions: of "bounded": how many a schedule may have; by default 2.
         max_steps: steps after which one run counts as endless.
         stop_at_first: end with the first run that shows a finding.
         shrinking: further runs that may be made for each finding, to show it by a simpler
@@ -71,14 +76,22 @@ def explore(
         progress: is told in a few words how far it is.
 
     Raises LabError where control is refused or the program cannot be had, UnknownStrategy,
-    UnknownName, DeclarationError or ValueError for what makes no sense, and KeyboardInterrupt
-    after everything was ended.
+    WrongSetting, UnknownName, DeclarationError or ValueError for what makes no sense, and
+    KeyboardInterrupt after everything was ended.
     """
     wanted = target(program, parameters, time_limit=time_limit)
     plan = Plan(schedules, max_steps, stop_at_first, shrinking)
     corpus = None if saved is None else Corpus(Path(saved))
     (result,) = explored(
-        wanted, plan, strategy=strategy, seed=seed, corpus=corpus, jobs=jobs, progress=progress
+        wanted,
+        plan,
+        strategy=strategy,
+        seed=seed,
+        depth=depth,
+        preemptions=preemptions,
+        corpus=corpus,
+        jobs=jobs,
+        progress=progress,
     )
     return result
 
@@ -89,6 +102,8 @@ def explored(
     *,
     strategy: str,
     seed: int,
+    depth: int | None = None,
+    preemptions: int | None = None,
     corpus: Corpus | None = None,
     jobs: int = 1,
     progress: Progress = lambda _: None,
@@ -102,7 +117,12 @@ def explored(
     """
     if min(plan.schedules, plan.max_steps, jobs) < 1 or plan.shrinking < 0:
         raise ValueError("at least one schedule of at least one step; give 1 or more of each")
-    strategies = [strategy_named(strategy, seed=seed) for _ in range(min(jobs, plan.schedules))]
+    strategies = [
+        strategy_named(
+            strategy, seed=seed, schedules=plan.schedules, depth=depth, preemptions=preemptions
+        )
+        for _ in range(min(jobs, plan.schedules))
+    ]
     if wanted.lacking:
         yield _unready(wanted)
         return
@@ -121,7 +141,7 @@ def explored(
             scenario=wanted.name,
             seconds=time.monotonic() - began,
             parameters=wanted.parameters,
-            search=f"{strategy}, seed {seed}",
+            search=described(strategy, seed=seed, depth=depth, preemptions=preemptions),
             proved_for=proved_for,
         )
         kept = _kept(corpus, result.findings, stale) if corpus else ()

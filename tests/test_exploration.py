@@ -15,8 +15,9 @@ from lab.finding import Kind, Verdict
 from lab.loop import Plan
 from lab.run.limits import LabError
 from lab.scenario import scenario
-from lab.search.named import UnknownStrategy
+from lab.search.named import UnknownStrategy, WrongSetting, strategy
 from lab.search.schedule import Choose
+from lab.search.strategy import Strategy
 from lab.search.token import BadToken, Token
 from lab.target import target
 from lab.trace import Trace
@@ -39,7 +40,7 @@ def control(monkeypatch: pytest.MonkeyPatch) -> Control:
 
 def test_a_race_is_found_and_told_with_how_it_was_searched(control: Control) -> None:
     control(counter())
-    result = lab.explore(body, schedules=20, seed=3)
+    result = lab.explore(body, strategy="random", schedules=20, seed=3)
 
     assert (result.verdict, result.mode, result.runs) == (Verdict.FAILED, "controlled", 20)
     assert (result.search, result.exhausted) == ("random, seed 3", False)
@@ -54,6 +55,49 @@ def test_a_fix_passes_with_its_scope(control: Control) -> None:
 
     assert result.verdict is Verdict.PASSED
     assert "no finding in 20 controlled runs" in result.reason
+
+
+def test_the_default_strategy_ends_with_a_proof_where_the_program_is_small(
+    control: Control,
+) -> None:
+    control(counter(2, 1, guarded=True))
+    result = explore(body, schedules=20, seed=1)
+
+    assert (result.verdict, result.search) == (Verdict.PROVED, "auto, seed 1")
+    assert result.runs < 20
+
+
+def test_auto_knows_how_many_runs_it_may_make(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def made(name: str, **settings: Any) -> Strategy:
+        asked.append(settings["schedules"])
+        return strategy(name, **settings)
+
+    control(counter())
+    monkeypatch.setattr("lab.exploration.strategy_named", made)
+    explore(body, schedules=7)
+
+    assert asked == [7]
+
+
+@pytest.mark.parametrize(
+    ("options", "search"),
+    [
+        ({"strategy": "pct"}, "pct, depth 3, seed 0"),
+        ({"strategy": "pct", "depth": 2, "seed": 5}, "pct, depth 2, seed 5"),
+        ({"strategy": "bounded", "preemptions": 1}, "bounded, at most 1 preemption"),
+        ({"strategy": "dpor"}, "dpor"),
+    ],
+)
+def test_the_result_names_all_that_its_schedules_depend_on(
+    options: dict[str, Any], search: str, control: Control
+) -> None:
+    control(counter())
+
+    assert explore(body, schedules=3, **options).search == search
 
 
 def test_it_stops_where_it_is_told_to(control: Control) -> None:
@@ -79,7 +123,7 @@ def test_progress_is_told_run_by_run(control: Control) -> None:
     control(counter())
     told: list[str] = []
 
-    explore(body, schedules=3, progress=told.append)
+    explore(body, strategy="random", schedules=3, progress=told.append)
 
     name = "tests.test_exploration:body"
     assert len(told) == 3
@@ -90,7 +134,9 @@ def test_progress_is_told_run_by_run(control: Control) -> None:
 
 def test_the_same_seed_gives_the_same_answer(control: Control) -> None:
     control(deadlock01())
-    one, same, other = (explore(body, schedules=30, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (
+        explore(body, strategy="random", schedules=30, seed=seed) for seed in (1, 1, 2)
+    )
 
     assert one.findings == same.findings
     assert one.seen_in == same.seen_in != other.seen_in
@@ -102,7 +148,7 @@ def test_a_program_that_spins_is_an_error_that_names_who(control: Control) -> No
             pass
 
     control(Program({"P1": spins, "P2": spins}))
-    result = explore(body, schedules=2, max_steps=30)
+    result = explore(body, strategy="random", schedules=2, max_steps=30)
 
     assert result.verdict is Verdict.ERROR
     assert "run 1 of 2 was ended after 30 steps: P" in result.reason
@@ -113,6 +159,8 @@ def test_a_program_that_spins_is_an_error_that_names_who(control: Control) -> No
     ("arguments", "error"),
     [
         ({"strategy": "luck"}, UnknownStrategy),
+        ({"strategy": "dpor", "depth": 3}, WrongSetting),
+        ({"strategy": "pct", "depth": 0}, WrongSetting),
         ({"schedules": 0}, ValueError),
         ({"max_steps": 0}, ValueError),
     ],

@@ -14,7 +14,7 @@ from lab.report.compare import compare
 from lab.report.json import result_object
 from lab.report.style import wrapped
 from lab.report.terminal import render
-from lab.search.named import UnknownStrategy
+from lab.search.named import UnknownStrategy, WrongSetting
 from lab.search.token import BadToken
 
 if TYPE_CHECKING:
@@ -80,10 +80,12 @@ def _found(arguments: argparse.Namespace, output: Output) -> Result:
             Plan(arguments.schedules, arguments.max_steps, stop_at_first=True),
             strategy=arguments.strategy,
             seed=arguments.seed,
+            depth=arguments.depth,
+            preemptions=arguments.preemptions,
             corpus=Corpus(keep=False),
             progress=output.progress,
         )
-    except (BadToken, BadFile, UnknownStrategy) as mistake:
+    except (BadToken, BadFile, UnknownStrategy, WrongSetting) as mistake:
         raise UsageError(f"lab compare: {mistake}") from mistake
     return found
 

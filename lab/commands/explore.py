@@ -11,7 +11,7 @@ from lab.corpus import BadFile, Corpus
 from lab.loop import Plan
 from lab.report.json import result_object
 from lab.report.terminal import render
-from lab.search.named import UnknownStrategy
+from lab.search.named import UnknownStrategy, WrongSetting
 
 if TYPE_CHECKING:
     import argparse
@@ -51,6 +51,8 @@ def explore(
                 plan,
                 strategy=arguments.strategy,
                 seed=arguments.seed,
+                depth=arguments.depth,
+                preemptions=arguments.preemptions,
                 jobs=arguments.jobs,
                 corpus=Corpus(keep=not arguments.no_save),
                 progress=output.progress,
@@ -64,8 +66,8 @@ def explore(
                     documents.append(result_object(result))
             except BadFile as bad:
                 raise UsageError(str(bad)) from bad
-            except UnknownStrategy as unknown:
-                raise UsageError(f"--strategy {arguments.strategy}: {unknown}") from unknown
+            except (UnknownStrategy, WrongSetting) as mistake:
+                raise UsageError(f"--strategy {arguments.strategy}: {mistake}") from mistake
     return exit_status(verdicts)
 
 

@@ -40,7 +40,7 @@ class Auto:
         self._others: cycle[Strategy] = cycle((self._aimed, Pos(seed), self._aimed, self._pct))
         self._current: Strategy = self._systematic
         self._first = True
-        self._too_many = False
+        self._too_many = self._over = False
 
     @property
     def exhausted(self) -> bool:
@@ -54,12 +54,13 @@ class Auto:
 
     def begin(self) -> bool:
         """Decide which search makes the next run; False when every trace was run."""
-        while True:
+        while not self._over:
             self._current = self._next()
             if self._current.begin():
                 return True
-            if self._current is self._systematic:
-                return False
+            # The others have no end, or one that says nothing.
+            self._over = self._current is self._systematic
+        return False
 
     def choose(self, point: Point) -> int:
         """As the search whose turn it is."""

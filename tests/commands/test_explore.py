@@ -48,7 +48,7 @@ def test_a_race_is_reported_and_exits_1(
     text = capsys.readouterr().out
     assert text.startswith(f"✗ LOST UPDATE  {RACY}")
     assert "  Replay: lab replay 1" in text
-    assert "controlled (random, seed 4)" in text
+    assert "controlled (auto, seed 4)" in text
 
 
 def test_a_fix_exits_0(control: Control, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,6 +103,7 @@ def test_a_command_is_explored_too(control: Control, capsys: pytest.CaptureFixtu
     ("words", "answer"),
     [
         (["explore", RACY, "--strategy", "randon"], "--strategy randon: there is no strategy"),
+        (["explore", RACY, "--depth", "2"], "depth is a setting of pct and means nothing to auto"),
         (["explore", RACY, "-p", "writer=2"], "nearest: writers"),
         (["explore", "counter.nothing"], "there is no scenario 'counter.nothing'"),
         (["replay", "2f7a"], "lab replay: '2f7a' is no token"),

@@ -81,3 +81,11 @@ def test_the_same_seed_gives_the_same_runs() -> None:
 
     assert runs(1) == runs(1)
     assert runs(1) != runs(2)
+
+
+def test_once_it_has_come_to_its_end_it_begins_no_more() -> None:
+    auto = Auto(0)
+    search(models.counter(2, 1, guarded=True), auto)
+
+    assert [auto.begin() for _ in range(20)] == [False] * 20
+    assert auto.exhausted
