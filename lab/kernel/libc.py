@@ -170,18 +170,6 @@ def receive_without_waiting(queue: int, size: int) -> bytes | None:
     return buffer.raw[header : header + length]
 
 
-def duplicate_of(pidfd: int, descriptor: int) -> int | None:
-    """Duplicate a descriptor of another process (pidfd_getfd); None if it is not open there."""
-    result: int = _libc.syscall(ctypes.c_long(_PIDFD_GETFD), pidfd, descriptor, 0)
-    return result if result >= 0 else None
-
-
-def same_memory(one: int, other: int) -> bool:
-    """Whether two processes live in the same address space (kcmp); not, if one is gone."""
-    result: int = _libc.syscall(ctypes.c_long(_KCMP), one, other, _KCMP_VM, 0, 0)
-    return result == 0
-
-
 def send_to_thread(process: int, thread: int, number: int) -> None:
     """Send a signal to one thread of a process. Raises OSError."""
     _check(_libc.syscall(ctypes.c_long(_TGKILL), process, thread, number), "tgkill")
@@ -217,9 +205,6 @@ _ADDR_NO_RANDOMIZE = 0x0040000
 _FALLOC_KEEP_SIZE = 1
 _FALLOC_PUNCH_HOLE = 2
 _GETPID = 11
-_PIDFD_GETFD = 438
-_KCMP = 312  # x86_64
-_KCMP_VM = 1
 _TGKILL = 234  # x86_64; glibc 2.30 and newer wrap it, older ones do not
 _MNT_DETACH = 2
 _STATX_BTIME = 0x800

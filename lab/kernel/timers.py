@@ -44,14 +44,3 @@ def expire(descriptor: int) -> None:
         code = ctypes.get_errno()
         raise OSError(code, f"timerfd_settime: {os.strerror(code)}")
     select.select([descriptor], [], [])
-
-
-def same_description(process: int, descriptor: int, own: int) -> bool:
-    """Whether a descriptor of a process and one of ours lead to one open file (kcmp)."""
-    result: int = _libc.syscall(
-        ctypes.c_long(_KCMP), process, os.getpid(), _KCMP_FILE, descriptor, own
-    )
-    return result == 0
-
-
-_KCMP, _KCMP_FILE = 312, 0  # x86_64

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.kernel import procfs
+from lab.kernel import procfs, ptrace, tracing
+from lab.kernel.arch import SUPPORTED
 from lab.run.limits import Isolation
 
 
@@ -38,7 +40,7 @@ def survey() -> tuple[Capability, ...]:
         _posix_queues,
         _sleeping_calls,
     )
-    return tuple(check() for check in checks)
+    return (*(check() for check in checks), *_control())
 
 
 def _platform() -> Capability:
@@ -103,15 +105,8 @@ def _posix_queues() -> Capability:
 
 def _sleeping_calls() -> Capability:
     """Whether the call in which a child sleeps can be read, which names what a hang waits for."""
-    child = os.fork()
-    if child == 0:
-        signal.pause()
-        os._exit(0)
-    try:
+    with _sleeper() as child:
         shown = procfs.text(child, "syscall") is not None
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
     return Capability(
         "sleeping calls",
         available=shown,
@@ -120,3 +115,47 @@ def _sleeping_calls() -> Capability:
         else "/proc/PID/syscall of a child is hidden: a hang is seen, but not what it waits for",
         remedy="" if shown else "sysctl kernel.yama.ptrace_scope=1, or become root",
     )
+
+
+def _control() -> Iterator[Capability]:
+    """What `lab explore` needs beside namespaces, each tried on a child."""
+    if not SUPPORTED:
+        yield Capability(
+            "control",
+            available=False,
+            detail=f"knows x86_64, and this machine is {os.uname().machine}; `lab run` observes",
+            remedy="explore on an x86_64 machine",
+        )
+        return
+    with _sleeper() as child:
+        refused = tracing.refusals(child)
+    for call, purpose in _NEEDED.items():
+        error = refused.get(call)
+        yield Capability(
+            call,
+            available=error is None,
+            detail=purpose if error is None else f"refused: {os.strerror(error.errno or 0)}",
+            remedy="" if error is None else tracing.remedy(call, error),
+        )
+
+
+_NEEDED = {
+    tracing.PTRACE: "for control: a child can be traced",
+    tracing.DESCRIPTORS: "for control: it can be asked whether a child's call would wait",
+    tracing.COMPARISON: "for control: it can be asked whether two processes share memory",
+}
+
+
+@contextlib.contextmanager
+def _sleeper() -> Iterator[int]:
+    """A child that sleeps; killed in the end."""
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        yield child
+    finally:
+        os.kill(child, signal.SIGKILL)
+        while os.WIFSTOPPED(os.waitpid(child, ptrace.WALL)[1]):
+            pass  # a traced child may stop once more before it ends

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.kernel import procfs
-from lab.kernel.libc import duplicate_of
-from lab.kernel.pidfd import pidfd_open
+from lab.kernel.pidfd import duplicate_of, pidfd_open
+from lab.run.control.machine import UnexpectedStopError
 from lab.run.control.task import Task
 from lab.run.control.world import World
 
@@ -43,18 +43,33 @@ class Opened:
 
 def opened_by(world: World, task: Task, descriptor: int) -> Opened | None:
     """What a descriptor of a task leads to; None if it is not open."""
-    path = f"/proc/{task.tid}/fd/{descriptor}"
-    try:
-        target, status = os.readlink(path), os.stat(path)
-    except OSError:
+    target = _link(task, f"fd/{descriptor}")
+    if target is None:
         return None
+    status = os.stat(f"/proc/{task.tid}/fd/{descriptor}")
     identity = world.names.of(target, status)
     if identity == "eventfd":
         # One inode serves them all, but each has a number of its own.
-        identity = (
-            f"eventfd:{world.names.number('eventfd', procfs.eventfd_id(task.tid, descriptor))}"
-        )
+        number = world.names.number("eventfd", procfs.eventfd_id(task.tid, descriptor))
+        identity = f"eventfd:{number}"
     return Opened(target, status.st_mode, status.st_dev, status.st_ino, identity)
+
+
+def _link(task: Task, name: str) -> str | None:
+    """Where a link in a task's /proc leads; None: there is none.
+
+    Raises UnexpectedStopError where a process hides itself: what it does with what it has open is
+    then not known, and must not pass for nothing.
+    """
+    try:
+        return os.readlink(f"/proc/{task.tid}/{name}")
+    except procfs.VANISHED:
+        return None
+    except PermissionError:
+        raise UnexpectedStopError(
+            f"{task.name} hides what it has open (it has other rights than the lab, or is not "
+            "dumpable); explore it as root"
+        ) from None
 
 
 def path_argument(task: Task, directory: int, address: int) -> str:
@@ -62,19 +77,13 @@ def path_argument(task: Task, directory: int, address: int) -> str:
     given = task.space.string(address)
     if given.startswith("/"):
         return os.path.normpath(given)
-    base = "cwd" if directory == _AT_FDCWD else f"fd/{directory}"
-    try:
-        return os.path.normpath(os.path.join(os.readlink(f"/proc/{task.tid}/{base}"), given))
-    except OSError:
-        return given
+    base = _link(task, "cwd" if directory == _AT_FDCWD else f"fd/{directory}")
+    return given if base is None else os.path.normpath(os.path.join(base, given))
 
 
 def target_of(task: Task, descriptor: int) -> str:
     """The path that a descriptor of a task leads to; "" if it is not open."""
-    try:
-        return os.readlink(f"/proc/{task.tid}/fd/{descriptor}")
-    except OSError:
-        return ""
+    return _link(task, f"fd/{descriptor}") or ""
 
 
 def status_at(task: Task, path: str) -> os.stat_result | None:
@@ -86,7 +95,10 @@ def status_at(task: Task, path: str) -> os.stat_result | None:
 
 
 def take_duplicate(world: World, task: Task, descriptor: int) -> int | None:
-    """A descriptor of the tracer's own for what a task's descriptor leads to."""
+    """A descriptor of the tracer's own for what a task's descriptor leads to.
+
+    None if that is not open. Raises OSError where the question is refused.
+    """
     host = task.process.host
     if host not in world.pidfds:
         world.pidfds[host] = pidfd_open(host)

@@ -6,8 +6,9 @@ import os
 import re
 from collections.abc import Iterator
 
-from lab.kernel import libc, procfs, ptrace
+from lab.kernel import procfs, ptrace
 from lab.kernel.arch import injection, vdso
+from lab.kernel.kcmp import same_memory
 from lab.kernel.ptrace import StopKind
 from lab.kernel.window import Space
 from lab.run.control.calls.futex import words_changed_by_exit
@@ -54,7 +55,7 @@ def child_of(world: World, parent: Task, tid: int) -> Task:
 
 
 def _child_process(world: World, maker: Process, host: int, name: str) -> Process:
-    if libc.same_memory(maker.host, host):
+    if same_memory(maker.host, host):
         space = maker.space
         space.users += 1
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import socket
@@ -12,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab.kernel import inherited, ipc_tables, layers, procfs, ptrace, seccomp
+from lab.kernel import inherited, ipc_tables, layers, procfs, ptrace, seccomp, tracing
 from lab.kernel.arch import NEWER, injection
 from lab.kernel.namespaces import World as Mounts
 from lab.kernel.namespaces import furnish, leave_host
@@ -165,7 +164,7 @@ class Runner:
             return Ending.TIMED_OUT, ""
         except OverrunError:
             return Ending.OVERRUN, ""
-        except (UnexpectedStopError, ptrace.PtraceError) as failure:
+        except (UnexpectedStopError, OSError) as failure:
             return Ending.BROKEN, f"control was lost: {failure}"
 
     def _set_breakpoints(self, root: Process) -> None:
@@ -247,10 +246,13 @@ class Runner:
 
     @staticmethod
     def _seize(host: int) -> None:
-        try:
-            ptrace.seize(host)
-        except ptrace.PtraceError as refused:
-            raise ControlRefusedError(_advice(refused)) from refused
+        for call, refused in tracing.refusals(host).items():
+            # It waits to be traced, and must not wait for ever.
+            os.kill(host, signal.SIGKILL)
+            raise ControlRefusedError(
+                f"{call} is refused here ({os.strerror(refused.errno or 0)}), so nothing can be "
+                f"controlled: {tracing.remedy(call, refused)}; `lab run` still observes"
+            )
 
     def _places(self) -> tuple[str, ...]:
         layers = (layer.path for layer in self._kept.mounts.tmp)
@@ -315,12 +317,3 @@ _INSTALLED = tuple(
 _PATIENCE = 10.0
 """Seconds that a forked root has to report: it takes milliseconds."""
 _CREDENTIALS = struct.Struct("=iII")
-
-
-def _advice(refused: OSError) -> str:
-    if refused.errno == errno.EPERM:
-        return (
-            "ptrace is refused here, so nothing can be controlled: set kernel.yama.ptrace_scope "
-            "to 0 or 1, or run the container with --cap-add SYS_PTRACE; `lab run` still observes"
-        )
-    return f"ptrace does not work here ({refused.strerror}); `lab run` still observes"

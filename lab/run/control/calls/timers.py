@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.kernel import procfs
 from lab.kernel.arch import Registers
-from lab.kernel.timers import same_description
+from lab.kernel.kcmp import same_description
 from lab.kernel.window import Space
 from lab.run.control.opened import take_duplicate, target_of
 from lab.run.control.task import Task
