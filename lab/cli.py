@@ -206,6 +206,7 @@ def _grammar() -> argparse.ArgumentParser:
         _add_search(verbs[name])
     for name in ("explore", "exec"):
         _add_keeping(verbs[name])
+    _add_strictness(verbs["replay"])
     verbs["replay"].add_argument(
         "token", metavar="TOKEN|FILE", help="as a report shows it, or a saved schedule"
     )
@@ -219,7 +220,8 @@ def _grammar() -> argparse.ArgumentParser:
     verbs["exec"].usage = (
         "lab exec [-h] [--json FILE] [--isolation HOW] [--time-limit S]\n"
         "                [--explore N [--strategy NAME] [--seed S] [--depth D] [--preemptions P]\n"
-        "                [--max-steps N] [--shrink N] [--jobs N] [--no-save] [--stop-at-first]]\n"
+        "                [--max-steps N] [--shrink N] [--jobs N] [--no-save] [--stop-at-first]\n"
+        "                [--strict-races]]\n"
         "                -- COMMAND ARGS..."
     )
     return parser
@@ -284,6 +286,13 @@ def _add_keeping(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--stop-at-first", action="store_true", help="end with the first run that shows a finding"
+    )
+    _add_strictness(verb)
+
+
+def _add_strictness(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--strict-races", action="store_true", help="a data race is a finding, and not a note"
     )
 
 

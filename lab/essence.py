@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.detect import findings
+from lab.detect import findings, races
 from lab.detect.interplay import Interplay, interplay
 from lab.detect.spinning import spinning
 from lab.detect.traffic import compare
@@ -29,6 +29,8 @@ class Essence:
     isolation: str
     completed: bool
     findings: tuple[Finding, ...]
+    races: tuple[Finding, ...]
+    """Data races, where they are not among the findings."""
     undecided: str
     """Why it could not be judged; "" if it could."""
     tests_something: bool
@@ -43,9 +45,14 @@ class Essence:
     """What it printed, if anything was wrong with it."""
 
 
-def essence(trace: Trace) -> Essence:
-    """Judge one run."""
-    found = findings(trace)
+def essence(trace: Trace, *, strict_races: bool = False) -> Essence:
+    """Judge one run.
+
+    Args:
+        trace: the run.
+        strict_races: a data race is a finding, and not just worth a note.
+    """
+    found = findings(trace, strict_races=strict_races)
     undecided = _undecided(trace)
     completed = trace.ending is Ending.COMPLETED
     shared = interplay(trace.events)
@@ -54,6 +61,7 @@ def essence(trace: Trace) -> Essence:
         trace.isolation,
         completed,
         found,
+        () if strict_races else races(trace),
         undecided,
         _tests_something(trace, shared),
         shared is Interplay.OBJECTS or trace.mode != "controlled",

@@ -28,6 +28,7 @@ from lab.search.strategy import Strategy
 from lab.search.token import Origin, Token, here
 from lab.sharding import sharded
 from lab.target import Explorable, Target, found_again, target
+from lab.trace import Event
 from lab.verdict import Series
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def explore(
     max_steps: int = MOST_STEPS,
     stop_at_first: bool = False,
     shrinking: int = Plan.shrinking,
+    strict_races: bool = False,
     time_limit: float | None = None,
     parameters: Mapping[str, str] | None = None,
     saved: str | Path | None = None,
@@ -67,6 +69,9 @@ def explore(
         stop_at_first: end with the first run that shows a finding.
         shrinking: further runs that may be made for each finding, to show it by a simpler
             schedule; 0: none.
+        strict_races: a data race is a finding, and not just a note: two processes access one place
+            in memory, one of them writes, and nothing orders them. So it is anyway for a scenario
+            that expects one.
         time_limit: seconds of one run; by default what a scenario declares, or 10.
         parameters: of a scenario, as texts.
         saved: a folder of schedules that failed before: they are run first, and new ones are
@@ -80,7 +85,7 @@ def explore(
     KeyboardInterrupt after everything was ended.
     """
     wanted = target(program, parameters, time_limit=time_limit)
-    plan = Plan(schedules, max_steps, stop_at_first, shrinking)
+    plan = Plan(schedules, max_steps, stop_at_first, shrinking, strict_races)
     corpus = None if saved is None else Corpus(Path(saved))
     (result,) = explored(
         wanted,
@@ -126,6 +131,7 @@ def explored(
     if wanted.lacking:
         yield _unready(wanted)
         return
+    plan = dataclasses.replace(plan, strict_races=plan.strict_races or wanted.strict_races)
     series, began = Series(), time.monotonic()
     saved = tuple(corpus.of(wanted.origin)) if corpus else ()
     tokens = [each.token for each in saved]
@@ -238,7 +244,11 @@ def _kept(corpus: Corpus, findings: Sequence[Finding], stale: Collection[Path]) 
 
 
 def replay(
-    token: str | Finding, program: Explorable | None = None, *, time_limit: float | None = None
+    token: str | Finding,
+    program: Explorable | None = None,
+    *,
+    strict_races: bool = False,
+    time_limit: float | None = None,
 ) -> Result:
     """Run the very schedule of a token again.
 
@@ -248,27 +258,33 @@ def replay(
     Args:
         token: as a report shows it, or the finding that carries it.
         program: what to run, where the token cannot find it: a function inside another, say.
+        strict_races: a data race is a finding, as it is anyway if that is what is replayed.
         time_limit: seconds of the run; by default what a scenario declares, or 10.
 
     Raises BadToken for a text that is no token, and otherwise as `explore` does.
     """
-    text, steps = (token.schedule, token.steps) if isinstance(token, Finding) else (token, ())
+    steps: tuple[Event, ...] = ()
+    if isinstance(token, Finding):
+        strict_races |= token.kind is Kind.DATA_RACE
+        steps = token.steps
+        token = token.schedule
     if steps and steps[0].step > 0:
         steps = ()  # a long run of which only the end was kept
-    read = Token.read(text)
+    read = Token.read(token)
     if program is None:
         wanted = found_again(read.origin, time_limit=time_limit)
     else:
         wanted = target(program, dict(read.origin.parameters) or None, time_limit=time_limit)
     if wanted.lacking:
         return _unready(wanted)
+    strict_races |= wanted.strict_races
     from lab.run.control import in_controller
 
     began = time.monotonic()
 
     def work(runner: Runner, _report: Callable[[object], None]) -> Essence | Diverged:
         try:
-            return replay_once(runner, read, steps)
+            return replay_once(runner, read, steps, strict_races=strict_races)
         except Diverged as diverged:
             return diverged
 

@@ -50,6 +50,8 @@ class Plan:
     """End with the first run that shows a finding."""
     shrinking: int = 200
     """Further runs that may be made for each finding, to show it by a simpler schedule."""
+    strict_races: bool = False
+    """A data race is a finding, and not just worth a note."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def search(
         report: is given each run when it is over.
         saved: runs of the same program that were known before; they come first.
     """
-    teller = Teller(origin, plan.max_steps)
+    teller = Teller(origin, plan.max_steps, strict_races=plan.strict_races)
     stale = rerun(runner, plan, teller, saved, report)
     runs = pruned = 0
     over = plan.stop_at_first and bool(teller.told)
@@ -146,13 +148,16 @@ def _scope(strategy: Strategy, *, over: bool) -> str:
     return strategy.scope if strategy.exhausted else ""
 
 
-def replay(runner: Runner, token: Token, recorded: Sequence[Event] = ()) -> Essence:
+def replay(
+    runner: Runner, token: Token, recorded: Sequence[Event] = (), *, strict_races: bool = False
+) -> Essence:
     """The run of a token, once more.
 
     Args:
         runner: of the program.
         token: the run.
         recorded: its steps, from the first, where they are known.
+        strict_races: a data race is a finding.
 
     Raises Diverged at the first step at which it is known to be another run.
     """
@@ -173,7 +178,7 @@ def replay(runner: Runner, token: Token, recorded: Sequence[Event] = ()) -> Esse
     # To record lines is work that the program would not do, so it must not decide.
     with contextlib.suppress(Diverged):
         trace = followed(with_lines=True)
-    run = essence(trace)
+    run = essence(trace, strict_races=strict_races)
     findings = tuple(with_steps(each, trace, str(token)) for each in run.findings)
     return dataclasses.replace(run, findings=findings)
 
@@ -200,7 +205,7 @@ def _explained(
         wanted = {each.finding.identity: each.shrunk for each in tellings}
         findings.extend(
             with_steps(each, trace, token, wanted[each.identity])
-            for each in essence(trace).findings
+            for each in essence(trace, strict_races=plan.strict_races).findings
             if each.identity in wanted
         )
     return tuple(findings), tuple(notes)

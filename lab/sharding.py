@@ -111,13 +111,13 @@ def sharded(
     def first(
         runner: Runner, report: Callable[[object], None]
     ) -> tuple[tuple[int, ...], dict[Identity, Telling]]:
-        teller = Teller(wanted.origin, plan.max_steps)
+        teller = Teller(wanted.origin, plan.max_steps, strict_races=plan.strict_races)
         return rerun(runner, plan, teller, saved, report), teller.told
 
     def last(
         runner: Runner, report: Callable[[object], None]
     ) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
-        teller = Teller(wanted.origin, plan.max_steps)
+        teller = Teller(wanted.origin, plan.max_steps, strict_races=plan.strict_races)
         teller.told = ordered.told
         return finish(runner, plan, teller, report)
 
@@ -160,7 +160,7 @@ class _Work:
 
     def __call__(self, runner: Runner, report: Callable[[object], None]) -> None:
         plan, shard = self.plan, self.shard
-        teller = Teller(self.wanted.origin, plan.max_steps)
+        teller = Teller(self.wanted.origin, plan.max_steps, strict_races=plan.strict_races)
         while shard.begin() and shard.run < plan.schedules:
             recorder = Recorder(shard.choose)
             trace = runner.run(recorder, max_steps=plan.max_steps)

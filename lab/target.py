@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lab.finding import Kind
 from lab.run.limits import LabError, Limits
 from lab.scenario import Scenario, declared
 from lab.search.token import Origin, Source
@@ -36,6 +37,8 @@ class Target:
     """All that it runs with, set or not."""
     lacking: tuple[str, ...] = ()
     """What it needs and this machine has not."""
+    strict_races: bool = False
+    """It is declared to show a data race, so that one is a finding."""
 
 
 def target(
@@ -109,6 +112,7 @@ def _of_scenario(
         Limits(seconds=time_limit or scenario.time_limit, zombie_after=scenario.zombie_after),
         tuple((name, str(value)) for name, value in arguments.items()),
         missing(scenario),
+        strict_races=Kind.DATA_RACE in scenario.expects,
     )
 
 

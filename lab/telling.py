@@ -46,15 +46,17 @@ class Teller:
     Args:
         origin: the program, as tokens name it.
         max_steps: the bound that runs have.
+        strict_races: a data race is a finding.
     """
 
-    def __init__(self, origin: Origin, max_steps: int) -> None:
+    def __init__(self, origin: Origin, max_steps: int, *, strict_races: bool = False) -> None:
         self._origin, self._max_steps = origin, max_steps
+        self._strict_races = strict_races
         self.told: dict[Identity, Telling] = {}
 
     def tell(self, trace: Trace, recorder: Recorder) -> Essence:
         """What a run has shown; with a schedule where no simpler run had shown it before."""
-        run = essence(trace)
+        run = essence(trace, strict_races=self._strict_races)
         if not run.findings:
             return run
         schedule, operations = recorder.schedule, recorder.operations(len(trace.events))

@@ -53,6 +53,7 @@ class Series:
         self.runs = 0
         self._first: dict[tuple[Kind, str, str], Finding] = {}
         self._counts: Counter[tuple[Kind, str, str]] = Counter()
+        self._races: dict[tuple[Kind, str, str], Finding] = {}
         self._undecided: list[tuple[int, str]] = []
         self._undecided_runs = 0
         self._rows: Counter[tuple[str, bool]] = Counter()
@@ -90,6 +91,9 @@ class Series:
             self._counts[finding.identity] += 1
             if finding.schedule or finding.identity not in self._first:
                 self._first[finding.identity] = finding
+        for race in run.races:
+            self._counts[race.identity] += 1
+            self._races.setdefault(race.identity, race)
         if run.undecided:
             self._undecided_runs += 1
             if len(self._undecided) < _TOLD:
@@ -130,7 +134,8 @@ class Series:
         """
         undecided = list(self._tell_undecided())
         verdict, reason = self._verdict(undecided, search, proved_for)
-        notes = dict.fromkeys(undecided if self._first else []) | self._notes
+        told = [*(undecided if self._first else []), *self._tell_races()]
+        notes = dict.fromkeys(told) | self._notes
         if verdict in (Verdict.PASSED, Verdict.PROVED) and not self._shares_objects:
             notes[_ONLY_LIVES] = None
         return Result(
@@ -170,6 +175,14 @@ class Series:
             yield f"run {number} of {self.runs} {why}"
         if more := self._undecided_runs - len(self._undecided):
             yield f"{more} other runs could not be judged either"
+
+    def _tell_races(self) -> Iterator[str]:
+        for identity, race in self._races.items():
+            yield (
+                f"data race on {race.object} in {self._counts[identity]} of "
+                f"{counted(self.runs, 'run')}: {race.summary} By itself that is no failure; "
+                "--strict-races makes it one"
+            )
 
     def _outcomes(self) -> tuple[Outcome, ...]:
         """The table of results, the most frequent first; none if no body returned anything.

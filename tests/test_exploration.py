@@ -20,10 +20,10 @@ from lab.search.schedule import Choose
 from lab.search.strategy import Strategy
 from lab.search.token import BadToken, Token
 from lab.target import target
-from lab.trace import Trace
+from lab.trace import Action, Trace
 from tests.search import stand_in
 from tests.search.models import counter, deadlock01
-from tests.search.toy import Program, Task, ToyRunner, read
+from tests.search.toy import Program, Task, ToyRunner, read, write
 from tests.test_loop import Abandoning
 
 Control = Callable[..., None]
@@ -98,6 +98,70 @@ def test_the_result_names_all_that_its_schedules_depend_on(
     control(counter())
 
     assert explore(body, schedules=3, **options).search == search
+
+
+class InMemory(ToyRunner):
+    """Its reads and writes are those of instructions, which alone can be a data race."""
+
+    def run(self, choose: Choose, *, max_steps: int, with_lines: bool = False) -> Trace:
+        trace = super().run(choose, max_steps=max_steps, with_lines=with_lines)
+        calls = {Action.READ: "load", Action.WRITE: "store"}
+        events = (
+            dataclasses.replace(event, call=calls.get(event.action, event.call))
+            for event in trace.events
+        )
+        return dataclasses.replace(trace, events=tuple(events))
+
+
+def _published() -> Program:
+    """A value and a flag: whoever sees the flag sees the value, and nothing orders the two."""
+
+    def writes() -> Task:
+        yield write("value", 7)
+        yield write("flag", 1)
+
+    def reads() -> Task:
+        if (yield read("flag")):
+            assert (yield read("value")) == 7
+
+    return Program({"P1": writes, "P2": reads})
+
+
+def test_a_data_race_is_a_note_that_tells_in_how_many_runs_it_was_seen(control: Control) -> None:
+    control(_published(), InMemory)
+    result = explore(body, strategy="random", schedules=10)
+
+    assert result.verdict is Verdict.PASSED
+    (note,) = (note for note in result.notes if "data race on flag" in note)
+    assert note.startswith("data race on flag in 10 of 10 runs: P")
+    assert "nothing orders the two" in note
+
+
+def test_with_strict_races_it_is_a_finding_that_can_be_replayed(control: Control) -> None:
+    control(_published(), InMemory)
+    result = explore(body, schedules=10, strict_races=True)
+
+    assert {finding.kind for finding in result.findings} == {Kind.DATA_RACE}
+    assert result.notes == ()
+    finding = result.findings[0]
+    assert [f.kind for f in lab.replay(finding, body).findings][:1] == [Kind.DATA_RACE]
+    assert lab.replay(finding.schedule, body).findings == ()
+    assert lab.replay(finding.schedule, body, strict_races=True).findings
+
+
+def test_a_data_race_fails_a_scenario_that_expects_one(control: Control) -> None:
+    control(_published(), InMemory)
+
+    @scenario(expects=["data-race"])
+    def expecting() -> None: ...
+
+    assert explore(expecting, schedules=3).verdict is Verdict.FAILED
+
+
+def test_under_a_lock_there_is_no_data_race(control: Control) -> None:
+    control(counter(guarded=True), InMemory)
+
+    assert explore(body, schedules=10, strict_races=True).findings == ()
 
 
 def test_it_stops_where_it_is_told_to(control: Control) -> None:

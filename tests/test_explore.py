@@ -86,6 +86,21 @@ def opposite() -> None:
     _in_children(lambda: take(locks), lambda: take(locks[::-1]))
 
 
+def published() -> None:
+    """A value and a flag that says that it is there: right, and ordered by nothing but the flag."""
+    page = mmap.mmap(-1, 4096)
+
+    def writes() -> None:
+        page[8] = 7
+        page[0] = 1
+
+    def reads() -> None:
+        if page[0]:
+            assert page[8] == 7
+
+    _in_children(writes, reads)
+
+
 def apart() -> None:
     """Children that each count for themselves."""
     counts = [0]
@@ -140,6 +155,17 @@ def test_under_the_semaphore_nothing_is_lost() -> None:
     assert [(outcome.result, outcome.runs) for outcome in result.outcomes] == [
         ("4 of 4 updates", 30)
     ]
+    assert result.notes == ()
+
+
+def test_a_data_race_is_told_although_the_outcome_is_right() -> None:
+    result = lab.explore(published, schedules=4)
+
+    assert result.findings == ()
+    assert [note.partition(":")[0] for note in result.notes] == ["data race on shared-memory"]
+    assert f"in {result.runs} of {result.runs} runs" in result.notes[0]
+    strict = lab.explore(published, schedules=2, strict_races=True)
+    assert _only(strict, Kind.DATA_RACE).object == "shared-memory:1"
 
 
 @pytest.mark.parametrize("body", [unguarded, opposite])

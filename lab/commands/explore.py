@@ -42,7 +42,13 @@ def explore(
     demand_linux()
     from lab.exploration import explored
 
-    plan = Plan(schedules, arguments.max_steps, arguments.stop_at_first, arguments.shrink)
+    plan = Plan(
+        schedules,
+        arguments.max_steps,
+        arguments.stop_at_first,
+        arguments.shrink,
+        arguments.strict_races,
+    )
     verdicts: list[Verdict] = []
     with reported(output) as documents:
         for wanted in targets:

@@ -25,7 +25,11 @@ def execute(arguments: argparse.Namespace) -> int:
 
     with reported(output) as documents:
         try:
-            result = replay(token_of(arguments.token), time_limit=arguments.time_limit)
+            result = replay(
+                token_of(arguments.token),
+                strict_races=arguments.strict_races,
+                time_limit=arguments.time_limit,
+            )
         except (BadToken, BadFile) as bad:
             raise UsageError(f"lab replay: {bad}") from bad
         if arguments.until is not None:

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from lab.detect.naming import stable_name
 from lab.detect.wording import counted
 from lab.finding import Finding, Kind
-from lab.operation import happening
+from lab.operation import happening, short
 from lab.search.dependence import process_of
-from lab.search.happens_before import Clock, clocks, ordered
+from lab.search.happens_before import Clock, atomic_places, clocks, ordered
 from lab.trace import Action, Event, Trace
 
 _ADVICE = (
@@ -68,7 +68,7 @@ def unordered(
         events: the steps of a run.
         pids: names of processes by PID.
     """
-    atomic = {(e.object, e.offset) for e in events if e.action is Action.UPDATE}
+    atomic = atomic_places(events)
     recent: dict[str, list[_Access]] = {}
     told: set[tuple[object, ...]] = set()
     for event, clock in zip(events, clocks(events, pids), strict=True):
@@ -116,4 +116,5 @@ class _Access:
 
 
 def _told(event: Event) -> str:
-    return f"{event.process}'s {happening(event)} at step {event.step}"
+    name = short(event.object) + (f"+{event.offset}" if event.offset else "")
+    return f"{event.process}'s {happening(event, name)} at step {event.step}"

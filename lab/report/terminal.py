@@ -6,7 +6,7 @@ often, the facts, what to do about it, the outcomes, how it was run.
 
 from __future__ import annotations
 
-from lab.finding import Finding, Outcome, Result, Shrinkage, Verdict
+from lab.finding import Finding, Kind, Outcome, Result, Shrinkage, Verdict
 from lab.report.steps import table
 from lab.report.style import PLAIN, WIDTH, Style, columns, cut, printable, wrapped
 from lab.search.token import BadToken, Source, Token
@@ -32,13 +32,20 @@ def render(result: Result, style: Style = PLAIN) -> str:
     return "\n".join(parts)
 
 
-def again(token: str) -> str:
-    """What shows the run of a token again: a command, or for a function a line of Python."""
+def again(token: str, *, strict_races: bool = False) -> str:
+    """What shows the run of a token again: a command, or for a function a line of Python.
+
+    Args:
+        token: as a finding carries it.
+        strict_races: what it shows is a data race, which is not told otherwise.
+    """
     try:
         origin = Token.read(token).origin
     except BadToken:
         return printable(token)
-    return f'lab.replay("{token}")' if origin.source is Source.FUNCTION else f"lab replay {token}"
+    if origin.source is Source.FUNCTION:
+        return f'lab.replay("{token}"{", strict_races=True" if strict_races else ""})'
+    return f"lab replay {token}{' --strict-races' if strict_races else ''}"
 
 
 def kinds(result: Result) -> str:
@@ -93,7 +100,12 @@ def _finding(result: Result, finding: Finding, runs: int, style: Style) -> str:
     if finding.schedule:
         first = next(each for each in result.findings if each.schedule == finding.schedule)
         # On one line whatever its length: it is there to be copied.
-        how = again(finding.schedule) if first is finding else "the same run shows this too"
+        strict = any(each.kind is Kind.DATA_RACE for each in result.findings)
+        how = (
+            again(finding.schedule, strict_races=strict)
+            if first is finding
+            else "the same run shows this too"
+        )
         lines.append(f"  Replay: {how}")
     if finding.shrunk:
         lines.append(style.paint(wrapped(_shrunk(finding.shrunk), hang="    "), "dim"))

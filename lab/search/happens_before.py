@@ -162,10 +162,20 @@ def clocks(events: Sequence[Event], pids: Mapping[int, str] | None = None) -> It
         events: the steps of a run.
         pids: names of processes by the PIDs that waits return, for waits for any child.
     """
-    atomic = {(e.object, e.offset) for e in events if e.action is Action.UPDATE}
+    atomic = atomic_places(events)
     known = _Known(pids or {})
     for event in events:
         yield known.follow(event, atomic=(event.object, event.offset) in atomic)
+
+
+def atomic_places(events: Iterable[Event]) -> set[tuple[str, int]]:
+    """Objects and offsets that are ever the target of an atomic instruction."""
+    return {
+        (event.object, event.offset)
+        for event in events
+        # A copy from one shared place to another is one step, and atomic at neither.
+        if event.action is Action.UPDATE and event.call != "copy"
+    }
 
 
 def ordered(earlier: Event, later: Clock, clock: Clock) -> bool:
@@ -208,7 +218,7 @@ class _Known:
                 _join(mine, self._processes.get(child, {}))
         if event.action is Action.DELIVER or event.object == process:
             _join(mine, self._thing(_signals(process)).get(_WHOLE, {}))
-        if event.action in _TAKES or (atomic and event.action is Action.READ):
+        if _is(event, _TAKES) or (atomic and event.action is Action.READ):
             thing = self._thing(event.object)
             for place, clock in thing.items():
                 if place in (_place(event), _WHOLE) or _place(event) == _WHOLE:
@@ -224,7 +234,7 @@ class _Known:
             self._give(_signals(event.object), _WHOLE, clock)
         elif event.action is Action.EXIT:
             self._give(_signals(self._parents.get(process, "")), _WHOLE, clock)
-        elif event.action in _GIVES or (atomic and event.action is Action.WRITE):
+        elif _is(event, _GIVES) or (atomic and event.action is Action.WRITE):
             self._give(event.object, _place(event), clock)
         for thing in event.also:
             self._give(thing, _WHOLE, clock)
@@ -245,6 +255,10 @@ def _join(clock: dict[str, int], other: Clock) -> None:
     for process, count in other.items():
         if clock.get(process, 0) < count:
             clock[process] = count
+
+
+def _is(event: Event, actions: frozenset[Action]) -> bool:
+    return event.action in actions and event.call != "copy"
 
 
 def _place(event: Event) -> int:
