@@ -268,8 +268,8 @@ def _add_keeping(verb: argparse.ArgumentParser) -> None:
         type=_count_or_none,
         default=200,
         metavar="N",
-        help="further runs for each finding, to make its schedule simpler (default: %(default)s; "
-        "0: none)",
+        help="further runs for each finding, to make its schedule simpler; fewer if they are long "
+        "(default: %(default)s; 0: none)",
     )
     verb.add_argument(
         "--jobs",

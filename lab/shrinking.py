@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lab.essence import Essence
 from lab.finding import Shrinkage
 from lab.search.schedule import Choose, Recorder
-from lab.search.shrink import Path, shrink
+from lab.search.shrink import Path, Spent, shrink
 from lab.trace import Ending
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ def shrink_told(
     They say nothing about how often something happens, so they are not reported; unless one shows
     what no run did before: that is a fact, however it came to be known, and it is shrunk as well.
 
+    Two bounds keep this from taking longer than the search: runs, which the user sets, and steps,
+    which are what runs cost. A bound of seconds would give each machine an answer of its own.
+
     Args:
         runner: of the program.
         teller: has told the findings.
@@ -43,9 +46,8 @@ def shrink_told(
         found = teller.told[identity]
         # The default order lets a process spin for ever that the other schedule had interrupted.
         bound = min(max_steps, 2 * len(found.events) + 100)
-        what = shrink(
-            found.path, _Attempt(runner, teller, identity, bound, max_steps, report), most=most
-        )
+        attempt = _Attempt(runner, teller, identity, bound, max_steps, report, _MOST_STEPS)
+        what = shrink(found.path, attempt, most=most)
         done[identity] = Shrinkage(
             len(found.schedule.deviations), 0, 0, what.runs, complete=what.complete
         )
@@ -59,7 +61,11 @@ def shrink_told(
         teller.told[identity] = dataclasses.replace(telling, shrunk=shrunk)
 
 
-@dataclasses.dataclass(frozen=True)
+_MOST_STEPS = 20_000
+"""Steps in all the further runs for one finding: a hundred of the usual length, ten seconds."""
+
+
+@dataclasses.dataclass
 class _Attempt:
     """One more run: is it still there?"""
 
@@ -69,10 +75,14 @@ class _Attempt:
     bound: int
     max_steps: int
     report: Callable[[Essence], None]
+    steps_left: int
 
     def __call__(self, choose: Choose) -> Path | None:
+        if self.steps_left <= 0:
+            raise Spent
         recorder = Recorder(choose)
         trace = self.runner.run(recorder, max_steps=self.bound)
+        self.steps_left -= len(trace.events)
         if trace.ending is Ending.ENDLESS and self.bound < self.max_steps:
             return None  # what it would have come to is not known
         known = set(self.teller.told)

@@ -385,6 +385,16 @@ def test_no_more_runs_than_allowed_are_spent_on_a_finding() -> None:
     assert (shrunk.runs, shrunk.complete) == (4, False)
 
 
+def test_long_runs_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.shrinking._MOST_STEPS", 200)
+
+    _, outcome = _search(counter(5, 9), Plan(schedules=1))
+    shrunk = outcome.findings[0].shrunk
+
+    assert shrunk is not None
+    assert (shrunk.runs, shrunk.complete) == (3, False)  # of 90 steps each
+
+
 def test_a_shrunk_token_replays() -> None:
     _, outcome = _search(counter(), Plan(schedules=1))
     token = Token.read(outcome.findings[0].schedule)

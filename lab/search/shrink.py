@@ -47,8 +47,12 @@ class Path:
     """The step that completed it: no deviation after it can matter."""
 
 
+class Spent(Exception):  # noqa: N818  # no error: so it was agreed
+    """No more runs may be made."""
+
+
 Attempt = Callable[[Choose], Path | None]
-"""Runs the program once; None, if the finding did not come back."""
+"""Runs the program once; None, if the finding did not come back. May raise Spent."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,6 @@ def shrink(found: Path, attempt: Attempt, *, most: int) -> Shrunk:
     return Shrunk(shrinker.best, shrinker.runs, complete)
 
 
-class _Spent(Exception):  # noqa: N818  # no error: so it was agreed
-    """All runs are made."""
-
-
 class _Shrinker:
     def __init__(self, found: Path, attempt: Attempt, most: int) -> None:
         self.best = found
@@ -97,7 +97,7 @@ class _Shrinker:
                     each()
                 if before is self.best:
                     self._single()
-        except _Spent:
+        except Spent:
             return False
         return True
 
@@ -183,10 +183,10 @@ class _Shrinker:
         if candidate in self._tried or not self.best.schedule.deviations:
             return False
         if self.runs == self._most:
-            raise _Spent
+            raise Spent
         self._tried.add(candidate)
-        self.runs += 1
         path = self._attempt(choose)
+        self.runs += 1
         if path is None or not path.schedule < self.best.schedule:
             return False
         self.best = path
