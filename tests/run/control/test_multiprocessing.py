@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ import pytest
 from lab.detect import findings
 from lab.finding import Kind
 from lab.run.root import Command
-from lab.trace import Action, Tally
+from lab.trace import Action, Tally, Trace
+from tests.forked import in_child
 from tests.run.control.controlled import completed, explore, outputs, steps
 
 FORK = multiprocessing.get_context("fork")
@@ -83,6 +86,32 @@ def test_a_lock_keeps_every_update(kind: str) -> None:
     completed(traces)
     assert {trace.tally for trace in traces} == {Tally(4, 4)}
     assert all(not findings(trace) for trace in traces)
+
+
+def nested() -> None:
+    def leaf() -> None:
+        pass
+
+    def start(target: Callable[[], None], times: int) -> None:
+        children = [FORK.Process(target=target) for _ in range(times)]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join()
+
+    start(lambda: start(leaf, 3), 3)
+
+
+def test_children_come_in_the_same_order_beside_any_heap() -> None:
+    def beside(pieces: int) -> list[Trace]:
+        junk: list[object] = [bytes(16 + number % 480) for number in range(pieces)]
+        junk[::3] = [None] * len(junk[::3])
+        return explore(nested, 1, repeats=1)
+
+    traces = [in_child(partial(beside, pieces)) for pieces in (0, 100, 3_000, 100_000)]
+
+    completed([trace for each in traces for trace in each])
+    assert traces == traces[:1] * 4
 
 
 def bump(name: str) -> None:
