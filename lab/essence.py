@@ -96,6 +96,8 @@ def _undecided(trace: Trace) -> str:
             )
         case Ending.BROKEN:
             return f"could not be judged: {trace.trouble or 'the sandbox failed'}"
+        case Ending.COMPLETED if trace.doubts:
+            return f"may have left something: {'; '.join(trace.doubts)}"
         case _:
             return ""
 

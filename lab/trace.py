@@ -229,7 +229,7 @@ class Trace:
     output: str = ""
     trouble: str = ""
     notes: tuple[str, ...] = ()
-    """Facts that a reader should know and that belong to no object: what was not attributed."""
+    """Facts that a reader should know and that belong to no object."""
     processes_started: int = 0
     """How many processes were ever started, seen or not (exact in a PID namespace)."""
     zombie_limit: float = 1.0
@@ -239,6 +239,8 @@ class Trace:
     isolation: str = ""
     events: tuple[Event, ...] = ()
     """The steps of a controlled run, in order; empty for a free one."""
+    doubts: tuple[str, ...] = ()
+    """What the run may have left, where nothing tells whether it did: it cannot pass."""
 
     @property
     def root(self) -> Process:

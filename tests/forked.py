@@ -26,10 +26,14 @@ _PR_SET_DUMPABLE = 4
 def in_child(function: Callable[[], Result], *, user: str = "") -> Result:
     """What the function returns in a forked child; fails if it raises there.
 
+    Args:
+        function: what to run.
+        user: a name, or a number; "" is whoever runs the tests.
+
     Forked and not executed: another user could not read the checkout, nor its interpreter, where
     these lie in somebody's home.
     """
-    account = pwd.getpwnam(user) if user else None
+    account = _account(user)
     reader, writer = os.pipe()
     child = worlds.fork()
     if child == 0:
@@ -59,7 +63,7 @@ def in_child(function: Callable[[], Result], *, user: str = "") -> Result:
 @contextlib.contextmanager
 def stranger(function: Callable[[], object], *, user: str = "") -> Iterator[int]:
     """A process beside the run that does something of its own; killed in the end."""
-    account = pwd.getpwnam(user) if user else None
+    account = _account(user)
     child = worlds.fork()
     if child == 0:
         try:
@@ -76,10 +80,23 @@ def stranger(function: Callable[[], object], *, user: str = "") -> Iterator[int]
         os.waitpid(child, 0)
 
 
-def _become(account: pwd.struct_passwd) -> None:
+def user_of_its_own() -> str:
+    """The number of a user who has nothing yet, and of whom no other test knows."""
+    return str(2_000_000 + os.getpid())
+
+
+def _account(user: str) -> tuple[int, int] | None:
+    if not user or user.isdigit():
+        return (int(user), int(user)) if user else None
+    known = pwd.getpwnam(user)
+    return known.pw_uid, known.pw_gid
+
+
+def _become(account: tuple[int, int]) -> None:
+    user, group = account
     os.setgroups([])
-    os.setresgid(*[account.pw_gid] * 3)
-    os.setresuid(*[account.pw_uid] * 3)
+    os.setresgid(group, group, group)
+    os.setresuid(user, user, user)
     # A process that changed its user hides itself in /proc; one that was started by that user, as
     # an ordinary one is, does not.
     libc.prctl(_PR_SET_DUMPABLE, 1)

@@ -35,6 +35,7 @@ ZOMBIE = dataclasses.replace(GOOD, processes=(ROOT, dataclasses.replace(CHILD, r
 ALONE = dataclasses.replace(GOOD, processes=(ROOT,), processes_started=1)
 BROKEN = dataclasses.replace(GOOD, ending=Ending.BROKEN, trouble="no space left for /dev/shm")
 OVERRUN = dataclasses.replace(GOOD, ending=Ending.OVERRUN, process_limit=256)
+DOUBTED = dataclasses.replace(GOOD, doubts=("sysv-mq key 0x2a appeared",))
 INTERRUPTED = dataclasses.replace(GOOD, ending=Ending.INTERRUPTED)
 LATE = dataclasses.replace(
     GOOD,
@@ -43,7 +44,9 @@ LATE = dataclasses.replace(
 )
 
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-any_trace = st.sampled_from([GOOD, LOST, KEPT, ZOMBIE, ALONE, BROKEN, OVERRUN, INTERRUPTED, LATE])
+any_trace = st.sampled_from(
+    [GOOD, LOST, KEPT, ZOMBIE, ALONE, BROKEN, DOUBTED, OVERRUN, INTERRUPTED, LATE]
+)
 
 
 def _conclude(*traces: Trace) -> Result:
@@ -87,6 +90,7 @@ def test_a_pass_states_its_scope() -> None:
         (BROKEN, "could not be judged: no space left for /dev/shm"),
         (OVERRUN, "more than 256 processes at once"),
         (INTERRUPTED, "was interrupted"),
+        (DOUBTED, "may have left something: sysv-mq key 0x2a appeared"),
     ],
 )
 def test_one_run_that_could_not_be_judged_makes_all_of_them_an_error(
@@ -99,7 +103,7 @@ def test_one_run_that_could_not_be_judged_makes_all_of_them_an_error(
     assert "run 2 of 3" in result.reason
 
 
-@pytest.mark.parametrize("trace", [BROKEN, OVERRUN, INTERRUPTED])
+@pytest.mark.parametrize("trace", [BROKEN, DOUBTED, OVERRUN, INTERRUPTED])
 def test_a_finding_stands_whatever_happened_to_another_run(trace: Trace) -> None:
     result = _conclude(LOST, trace)
 

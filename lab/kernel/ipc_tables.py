@@ -146,26 +146,36 @@ def _posix_memory() -> Iterator[Entry]:
 
 def _posix_queues(directory: int) -> Iterator[Entry]:
     for name, status in _inside(directory):
-        size = 0
+        entry = _file(ObjectType.POSIX_MQ, f"/{name}", status)
         # One that its own user may not read is there all the same, only its size is not told.
         with contextlib.suppress(FileNotFoundError, PermissionError):
             descriptor = os.open(name, os.O_RDONLY, dir_fd=directory)
-            with os.fdopen(descriptor) as queue:  # "QSIZE:129 NOTIFY:0 SIGNO:0 NOTIFY_PID:0"
-                size = int(queue.read().split()[0].partition(":")[2])
-        yield replace(_file(ObjectType.POSIX_MQ, f"/{name}", status), size=size)
+            with os.fdopen(descriptor):
+                entry = _queue(f"/{name}", descriptor)
+        yield entry
 
 
-def is_queue(path: str, device: int, inode: int) -> bool:
-    """Whether what a process had open under this path is a POSIX queue that exists still."""
-    if path.count("/") != 1:
-        return False
-    try:
-        queue = posix_ipc.MessageQueue(path, read=True, write=False)
-    except (posix_ipc.Error, OSError, ValueError):
-        return False  # another kind of file, or removed, or not ours to read
-    with contextlib.closing(queue):
-        status = os.fstat(queue.mqd)
-        return (status.st_dev, status.st_ino) == (device, inode)
+def queue_called(name: str) -> Entry | None:
+    """The POSIX queue of this name, also where no directory lists it.
+
+    None if there is none, or none that this user may open.
+    """
+    if name.count("/") != 1:
+        return None
+    for access in ({"write": False}, {"read": False}):  # a mode may allow but one of them
+        with contextlib.suppress(posix_ipc.Error, OSError, ValueError):
+            queue = posix_ipc.MessageQueue(name, **access)
+            with contextlib.closing(queue):
+                return _queue(name, queue.mqd)
+    return None
+
+
+def _queue(name: str, descriptor: int) -> Entry:
+    entry = _file(ObjectType.POSIX_MQ, name, os.fstat(descriptor))
+    # It reads as "QSIZE:129 NOTIFY:0 SIGNO:0 NOTIFY_PID:0".
+    with contextlib.suppress(OSError):  # open for writing alone
+        return replace(entry, size=int(os.pread(descriptor, 80, 0).split()[0].partition(b":")[2]))
+    return entry
 
 
 def _inside(directory: int) -> Iterator[tuple[str, os.stat_result]]:

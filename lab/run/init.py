@@ -121,6 +121,7 @@ class Init:
             self._limits.seconds,
             self._limits.processes,
             self._assignment.isolation,
+            doubts=stock.doubts,
         )
 
     def abandon(self) -> None:

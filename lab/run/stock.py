@@ -2,8 +2,9 @@
 
 In a sandbox with namespaces of its own there is nothing to decide: what is there, the run made.
 On the host's tables two things are needed before an object is called a leak of this run: it was
-not there before, and a process of this run made it or was seen to use it. What appeared and
-cannot be attributed is told as a note; another program's object is never blamed on a run.
+not there before, and a process of this run made it or was seen to use it. Another program's object
+is never blamed on a run. What appeared and nothing attributes to anybody is a doubt: it is left
+alone, and the run cannot pass.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from lab.kernel import ipc_tables, queue_limit
 from lab.kernel.ipc_tables import Entry, Key
 from lab.kernel.namespaces import SHM, World
 from lab.kernel.outside import ANY_QUEUE, Thing
+from lab.kernel.queue_list import queue_directory
+from lab.run.owners import Others, is_ours, maker, users
+from lab.run.unlisted import UnlistedQueues
 from lab.run.watch import Watch
 from lab.trace import ObjectType, SharedObject
 
@@ -29,6 +33,8 @@ class Stock:
 
     objects: tuple[SharedObject, ...]
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    """What the run may have left: nothing tells whether it did."""
 
 
 class PrivateStock:
@@ -72,8 +78,9 @@ class PrivateStock:
         ours = [entry for entry in new if is_ours(entry, watch)]
         objects = _described(left + ours, self._seen.values(), watch)
         queues = [entry for entry in left if entry.type is ObjectType.POSIX_MQ]
-        notes = (*_remove(queues + ours), *_unattributed(new, ours))
-        return Stock(objects, (self._trouble, *notes) if self._trouble else notes)
+        notes = tuple(_remove(queues + ours))
+        doubts = tuple(map(_doubt, _unattributed(new, ours)))
+        return Stock(objects, (self._trouble, *notes) if self._trouble else notes, doubts)
 
 
 class HostStock:
@@ -82,8 +89,8 @@ class HostStock:
     def __init__(self) -> None:
         self.tmp = tempfile.mkdtemp(prefix="lab-")
         """A directory to be the run's TMPDIR: what is in it at the end, the run left."""
-        # An empty mount point would list nothing, as if there were no queues.
-        self._queues = _openable("/dev/mqueue") if os.path.ismount("/dev/mqueue") else None
+        self._queues = queue_directory()
+        self._unlisted = UnlistedQueues() if self._queues is None else None
         # Real paths, as the kernel shows them where a process has such a file open.
         paths = map(os.path.realpath, (tempfile.gettempdir(), "/tmp", "."))
         self._places = [
@@ -94,7 +101,7 @@ class HostStock:
         before = list(self._everything())
         self._before = {entry.key for entry in before}
         self._seen: dict[Key, Entry] = {}
-        unlisted = {ANY_QUEUE} if self._queues is None else set()
+        unlisted = {ANY_QUEUE} if self._unlisted else set()
         self.outside: frozenset[Thing] = frozenset(map(_thing, before)) | unlisted
         """What was there before the run."""
 
@@ -103,31 +110,24 @@ class HostStock:
         self._seen.update((entry.key, entry) for entry in self._new())
 
     def take(self, watch: Watch) -> Stock:
-        """List and remove what the run left; note what cannot be attributed."""
+        """List and remove what the run left; doubt what cannot be attributed."""
         new = list(self._new())
         ours = [entry for entry in new if is_ours(entry, watch)]
+        doubted = list(_unattributed(new, ours))
+        if doubted:
+            others = Others()
+            doubted = [entry for entry in doubted if not others.have(entry)]
+        if self._unlisted:
+            ours += self._unlisted.left(watch)
         temporary = _files_below(self.tmp)
         used = [entry for entry in self._seen.values() if is_ours(entry, watch)]
         objects = _described(ours + temporary, used, watch)
-        notes = (*_remove(ours), *_unattributed(new, ours), *self._unlisted_queues(watch))
+        notes = tuple(_remove(ours))
+        doubts = [_doubt(entry) for entry in doubted]
+        if self._unlisted:
+            doubts += self._unlisted.doubts()
         ipc_tables.remove_tree(self.tmp)
-        return Stock(objects, notes)
-
-    def _unlisted_queues(self, watch: Watch) -> Iterator[str]:
-        """Queues that the run used and that exist still, where no directory lists them.
-
-        Whether it made them cannot be told: the kernel keeps no time of a queue's making.
-        """
-        if self._queues is not None:
-            return
-        for (device, inode), users in watch.users.items():
-            for path in sorted({path for _, path in users}):
-                if ipc_tables.is_queue(path, device, inode):
-                    yield (
-                        f"posix-mq {path} was used and is still there; /dev/mqueue is not mounted, "
-                        f"so nothing tells whether the run made it: it is neither counted nor "
-                        f"removed (mount -t mqueue none /dev/mqueue, or allow namespaces)"
-                    )
+        return Stock(objects, notes, tuple(doubts))
 
     def _new(self) -> Iterator[Entry]:
         return (entry for entry in self._everything() if entry.key not in self._before)
@@ -174,33 +174,6 @@ def _thing(entry: Entry) -> Thing:
     return (entry.device, entry.inode)
 
 
-def is_ours(entry: Entry, watch: Watch) -> bool:
-    """Whether a process of the run made an object, or, where that is not kept, has used it."""
-    return bool(_maker(entry, watch) if entry.creator else _users(entry, watch))
-
-
-def _maker(entry: Entry, watch: Watch) -> str:
-    return watch.name_at(entry.creator.pid, entry.creator.second) if entry.creator else ""
-
-
-def _users(entry: Entry, watch: Watch) -> tuple[str, ...]:
-    """Processes of the run that touched it: as the kernel remembers, and as the watch saw."""
-    names = {watch.name_at(touch.pid, touch.second) for touch in entry.touched_by} - {""}
-    if entry.type is ObjectType.SYSV_SHM:
-        names |= {name for name, _ in watch.users.get((0, int(entry.handle)), ())}
-    elif isinstance(entry.handle, str):
-        users = watch.users.get((entry.device, entry.inode), set())
-        # A disk gives an inode out again as soon as its file is gone, and only the path tells the
-        # files apart. Shared memory has ever new ones; and a semaphore's path is no help, since
-        # glibc makes it under another name.
-        on_disk = entry.type in _ON_DISK
-        names |= {name for name, path in users if not on_disk or path == entry.handle}
-    return tuple(sorted(names, key=lambda name: int(name[1:])))
-
-
-_ON_DISK = (ObjectType.FIFO, ObjectType.UNIX_SOCKET, ObjectType.TEMP_FILE)
-
-
 def _described(left: list[Entry], seen: Iterable[Entry], watch: Watch) -> tuple[SharedObject, ...]:
     kept = {entry.key for entry in left}
     gone = [entry for entry in seen if entry.key not in kept]
@@ -210,8 +183,8 @@ def _described(left: list[Entry], seen: Iterable[Entry], watch: Watch) -> tuple[
             entry.name,
             entry.size,
             entry.owner,
-            _maker(entry, watch),
-            _users(entry, watch),
+            maker(entry, watch),
+            users(entry, watch),
             left=entry.key in kept,
             messages=_messages(entry) if entry.key in kept else (),
         )
@@ -235,11 +208,14 @@ def _remove(entries: Iterable[Entry]) -> Iterator[str]:
             yield f"{entry.type} {entry.name} could not be removed: {refused.strerror}"
 
 
-def _unattributed(new: Iterable[Entry], ours: list[Entry]) -> Iterator[str]:
+def _unattributed(new: Iterable[Entry], ours: list[Entry]) -> Iterator[Entry]:
+    """What a process of the run may have made all the same; another user's it cannot be."""
     known = {entry.key for entry in ours}
-    for entry in new:
-        if entry.key not in known and entry.owner == os.getuid():
-            yield (
-                f"{entry.type} {entry.name} appeared during the run; nothing tells which process "
-                f"made it, so it is neither counted nor removed"
-            )
+    return (entry for entry in new if entry.key not in known and entry.owner == os.getuid())
+
+
+def _doubt(entry: Entry) -> str:
+    return (
+        f"{entry.type} {entry.name} appeared during the run, and nothing tells which process made "
+        f"it, so it is neither counted nor removed"
+    )

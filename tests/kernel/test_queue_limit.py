@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Callable
+from typing import TypeVar
 
 import posix_ipc
 import pytest
 
 from lab.kernel import queue_limit
-from tests.forked import in_child
+from tests.forked import in_child, user_of_its_own
 
+Result = TypeVar("Result")
 LIMIT = resource.RLIMIT_MSGQUEUE
 
 
@@ -81,3 +84,49 @@ def test_the_probe_leaves_nothing() -> None:
     as_nobody_with(200_000, used=0)
 
     assert not _exists("/lab-probe")
+
+
+def as_user_of_its_own(function: Callable[[], Result]) -> Result:
+    if os.geteuid() != 0:
+        pytest.skip("other tests make queues as the same user; only root can become another")
+    return in_child(function, user=user_of_its_own())
+
+
+def test_what_a_user_takes_is_measured_to_the_byte() -> None:
+    def measured() -> tuple[list[int | None], bool]:
+        limit = resource.getrlimit(LIMIT)
+        readings = [queue_limit.used()]
+        for messages, size in [(1, 1), (10, 64)]:
+            queue = posix_ipc.MessageQueue(
+                None, posix_ipc.O_CREX, max_messages=messages, max_message_size=size
+            )
+            readings.append(queue_limit.used())
+            queue.close()
+            queue.unlink()
+        readings.append(queue_limit.used())
+        return readings, resource.getrlimit(LIMIT) == limit
+
+    (before, smallest, larger, after), unchanged = as_user_of_its_own(measured)
+
+    assert (before, after, unchanged) == (0, 0, True)
+    assert smallest is not None
+    overhead = smallest - 1  # of a message, in the kernel
+    assert larger == 10 * (64 + overhead)
+
+
+def test_without_a_limit_it_is_measured_too() -> None:
+    def measured() -> int | None:
+        resource.setrlimit(LIMIT, (1000, resource.RLIM_INFINITY))
+        return queue_limit.used()
+
+    if not in_child(_may_raise):
+        pytest.skip("nobody here may raise a limit: CAP_SYS_RESOURCE is missing")
+    assert in_child(measured) is not None
+
+
+def test_a_limit_below_any_queue_measures_nothing() -> None:
+    def measured() -> int | None:
+        resource.setrlimit(LIMIT, (0, 0))
+        return queue_limit.used()
+
+    assert in_child(measured) is None

@@ -74,7 +74,15 @@ def own_tmp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(path)
 
 
-@pytest.fixture(params=["namespaces", "snapshots", "namespaces-nobody", "snapshots-nobody"])
+PRIVATE = ("namespaces", "namespaces-nobody")
+ON_HOST = ("snapshots", "snapshots-nobody")
+in_private = pytest.mark.parametrize("sandbox", PRIVATE, indirect=True)
+"""For a test of what there is in namespaces alone."""
+on_host = pytest.mark.parametrize("sandbox", ON_HOST, indirect=True)
+"""For a test of what there is without them alone."""
+
+
+@pytest.fixture(params=(*PRIVATE, *ON_HOST))
 def sandbox(
     request: pytest.FixtureRequest, own_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Sandbox:

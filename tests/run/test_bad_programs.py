@@ -17,10 +17,9 @@ import pytest
 
 from lab.detect import findings
 from lab.finding import Finding, Kind, Verdict
-from lab.run.limits import Isolation
 from lab.trace import Ending, Messages, Tally, Trace
 from lab.verdict import conclude
-from tests.run.conftest import Sandbox
+from tests.run.conftest import Sandbox, in_private
 
 
 def only_finding(trace: Trace) -> Finding:
@@ -278,10 +277,8 @@ def test_a_program_that_kills_its_parent_is_told_so_and_leaves_nothing(
     assert not os.path.exists(f"/dev/shm{name}")
 
 
-def test_killing_everybody_kills_only_the_run(run: Run, sandbox: Sandbox) -> None:
-    if sandbox.isolation is Isolation.SNAPSHOTS:
-        pytest.skip("kill(-1) on the host would end the machine, or all that its user has")
-
+@in_private  # on the host it would end the machine, or all that its user has
+def test_killing_everybody_kills_only_the_run(run: Run) -> None:
     def body() -> Tally:
         if os.fork() == 0:
             time.sleep(60)
