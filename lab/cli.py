@@ -15,7 +15,7 @@ import io
 import math
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from lab import __version__
 from lab.pristine import start_again
@@ -53,10 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # `| head` has read enough. Python flushes stdout once more at exit: give it somewhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # `| head` has read enough
         return 141
     return status
+
+
+def _forget_output() -> None:
+    # Python flushes stdout once more at exit: give it somewhere to flush to.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_to_be_repeated(words: list[str]) -> bool:
@@ -86,7 +90,12 @@ def _dispatch(words: list[str]) -> int:
     at = words.index("--") if "--" in words else len(words)
     own, program = words[:at], words[at + 1 :]
     _refuse_unknown(parser, own)
-    arguments = parser.parse_args(own)
+    arguments, strange = parser.parse_known_args(own)
+    if strange:
+        parser.prog += f" {arguments.command}"
+        is_program = arguments.command == "exec" and not strange[0].startswith("-")
+        hint = "; a command to run goes after --" if is_program else ""
+        parser.error(f"it does not take {' '.join(strange)}{hint}")
     if arguments.command == "exec":
         arguments.program = program
     elif program:
@@ -94,7 +103,7 @@ def _dispatch(words: list[str]) -> int:
     command = importlib.import_module(f"lab.commands.{arguments.command}")
     # Each is a mistake of the user's or a limit of the machine, and its text teaches.
     from lab.catalogue import BrokenModule, UnknownName
-    from lab.commands.output import UsageError
+    from lab.commands.output import OutputError, UsageError
     from lab.run.limits import LabError
     from lab.scenario import DeclarationError
 
@@ -103,6 +112,9 @@ def _dispatch(words: list[str]) -> int:
     except (UnknownName, UsageError) as mistake:
         return _say(mistake, 2)
     except (LabError, BrokenModule, DeclarationError) as trouble:
+        return _say(trouble, 3)
+    except OutputError as trouble:
+        _forget_output()
         return _say(trouble, 3)
     return status
 
@@ -124,8 +136,14 @@ def _refuse_unknown(parser: argparse.ArgumentParser, words: Sequence[str]) -> No
     parser.error(f"there is no command {name!r}; {nearest}")
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # Without the usage, in which argparse drowns what is wrong.
+        self.exit(2, f"{self.prog}: {message}\nTry: {self.prog} --help\n")
+
+
 def _grammar() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="lab",
         description="Watch programs made of several processes: zombies, orphans, hangs, lost "
         "updates, leaked IPC objects.",

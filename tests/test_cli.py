@@ -65,7 +65,10 @@ def run_lab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         (["exec"], "lab exec needs a command after --"),
         (["exec", "--"], "lab exec needs a command after --"),
         (["exec", "--", "no-such-program-here"], "there is no program 'no-such-program-here'"),
-        (["exec", "true"], "unrecognized arguments: true"),
+        (["exec", "true"], "it does not take true; a command to run goes after --"),
+        (["list", "counter"], "lab list: it does not take counter"),
+        (["run", RACY, "--rnus", "3"], "lab run: it does not take --rnus"),
+        (["run", RACY, "--json", ""], "the name is empty"),
         ([], "the following arguments are required: COMMAND"),
     ],
 )
@@ -75,7 +78,7 @@ def test_a_question_without_sense_is_answered_with_what_would_make_sense(
     done = run_lab(*arguments)
     assert done.returncode == 2
     assert answer in done.stderr
-    assert "Traceback" not in done.stderr
+    assert 1 <= len(done.stderr.splitlines()) <= 2
     assert done.stdout == ""
 
 
@@ -165,6 +168,24 @@ def test_a_closed_stdout_spoils_nothing() -> None:
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
     assert "posix_unguarded" in done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--json", "-"]])
+def test_an_output_that_is_full_is_no_verdict(options: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lab", "list", *options],
+            env=ENVIRONMENT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == (
+        "lab: the output could not be written: No space left on device; the verdicts are lost"
+    )
+    assert "Traceback" not in done.stderr
 
 
 def test_another_system_is_told_what_is_missing() -> None:

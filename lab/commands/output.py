@@ -14,6 +14,10 @@ class UsageError(Exception):
     """What the user asked for makes no sense; the text says what would. Exit status 2."""
 
 
+class OutputError(Exception):
+    """What the lab had to say could not be written: the disk under its output is full, say."""
+
+
 class Output:
     """The text of a command, and its JSON document if one was asked for.
 
@@ -27,14 +31,18 @@ class Output:
         self._stream: TextIO = sys.stderr if to_stderr or json == "-" else sys.stdout
         self.style = Style.of(self._stream)
         self._progress_shown = False
+        if json == "":
+            raise UsageError("--json: the name is empty; give a file's name, or - for stdout")
         if json and json != "-":
             _refuse_unwritable(Path(json))
 
     def say(self, text: str = "") -> None:
-        """Write a line at once, so that a reader sees each result as it comes."""
+        """Write a line at once, so that a reader sees each result as it comes.
+
+        Raises OutputError, or BrokenPipeError when the reader went away.
+        """
         self.progress("")
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        _write(self._stream, f"{text}\n")
 
     def progress(self, text: str) -> None:
         """Show what is being done, on a terminal only, until the next thing is written."""
@@ -48,20 +56,31 @@ class Output:
     def document(self, data: object) -> None:
         """Write the JSON document, if one was asked for.
 
-        Raises UsageError if the file cannot be written.
+        Raises UsageError if the file cannot be written, OutputError if standard output cannot.
         """
         if not self._json:
             return
         from lab.report.json import encode, write
 
         if self._json == "-":
-            sys.stdout.write(encode(data))
-            sys.stdout.flush()
+            _write(sys.stdout, encode(data))
             return
         try:
             write(Path(self._json), encode(data))
         except OSError as error:
             raise UsageError(f"--json {self._json}: {error.strerror}") from error
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"the output could not be written: {error.strerror}; the verdicts are lost"
+        ) from error
 
 
 def _refuse_unwritable(path: Path) -> None:

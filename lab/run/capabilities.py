@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lab.kernel import procfs, ptrace, tracing
 from lab.kernel.arch import SUPPORTED
+from lab.kernel.queue_list import queue_directory
 from lab.run.limits import Isolation
 
 
@@ -98,8 +99,14 @@ def _posix_queues() -> Capability:
         remedy = "use a kernel with CONFIG_POSIX_MQUEUE"
         return Capability("POSIX queues", available=False, detail="not built in", remedy=remedy)
     size = "no limit" if limit < 0 else f"{limit} bytes for all queues of this user"
-    if not os.path.ismount("/dev/mqueue"):
-        size += "; without namespaces they cannot be listed, for /dev/mqueue is not mounted"
+    directory = queue_directory()
+    if directory is None:
+        size += (
+            "; without namespaces this user cannot list them (mount -t mqueue none /dev/mqueue), "
+            "and one that is left is told only if none was there before"
+        )
+    else:
+        os.close(directory)
     return Capability("POSIX queues", available=True, detail=size)
 
 

@@ -110,7 +110,6 @@ def _observe(
 ) -> Trace:
     if sys.platform != "linux":
         raise LabError(f"running needs Linux (namespaces, /proc); this is {sys.platform}")
-    _demand_a_working_directory()
     world = choose(isolation)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -159,13 +158,6 @@ def signals_held() -> Iterator[Callable[[], None]]:
 
 def _restore(mask: Iterable[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _demand_a_working_directory() -> None:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        raise LabError("the working directory was removed; change to one that exists") from None
 
 
 def _become_sandbox(assignment: Assignment, world: World) -> typing.NoReturn:

@@ -79,7 +79,8 @@ class PrivateStock:
         objects = _described(left + ours, self._seen.values(), watch)
         queues = [entry for entry in left if entry.type is ObjectType.POSIX_MQ]
         notes = tuple(_remove(queues + ours))
-        doubts = tuple(map(_doubt, _unattributed(new, ours)))
+        remedy = "others use the working directory too; in TMPDIR it would be the run's"
+        doubts = tuple(_doubt(entry, remedy) for entry in _unattributed(new, ours))
         return Stock(objects, (self._trouble, *notes) if self._trouble else notes, doubts)
 
 
@@ -123,7 +124,8 @@ class HostStock:
         used = [entry for entry in self._seen.values() if is_ours(entry, watch)]
         objects = _described(ours + temporary, used, watch)
         notes = tuple(_remove(ours))
-        doubts = [_doubt(entry) for entry in doubted]
+        remedy = "with namespaces it would be known: `lab doctor` tells how to get them"
+        doubts = [_doubt(entry, remedy) for entry in doubted]
         if self._unlisted:
             doubts += self._unlisted.doubts()
         ipc_tables.remove_tree(self.tmp)
@@ -214,8 +216,13 @@ def _unattributed(new: Iterable[Entry], ours: list[Entry]) -> Iterator[Entry]:
     return (entry for entry in new if entry.key not in known and entry.owner == os.getuid())
 
 
-def _doubt(entry: Entry) -> str:
+def _doubt(entry: Entry, remedy: str) -> str:
+    who = (
+        f"it was made by process {entry.creator.pid}, which has ended and was not seen"
+        if entry.creator
+        else "nothing tells which process made it"
+    )
     return (
-        f"{entry.type} {entry.name} appeared during the run, and nothing tells which process made "
-        f"it, so it is neither counted nor removed"
+        f"{entry.type} {entry.name} appeared during the run, and {who}, so it is neither counted "
+        f"nor removed ({remedy})"
     )

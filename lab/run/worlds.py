@@ -39,8 +39,10 @@ class World:
 def choose(isolation: Isolation) -> World:
     """The sandbox to use.
 
-    Raises LabError if namespaces are demanded and the kernel refuses them.
+    Raises LabError if namespaces are demanded and the kernel refuses them, and where no sandbox of
+    any kind can be made.
     """
+    _demand_a_working_directory()
     if isolation is Isolation.SNAPSHOTS:
         return World(Isolation.SNAPSHOTS, new_user=False)
     world = best()
@@ -49,9 +51,20 @@ def choose(isolation: Isolation) -> World:
     return world
 
 
+def _demand_a_working_directory() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise LabError("the working directory was removed; change to one that exists") from None
+
+
 @functools.cache
 def best() -> World:
-    """The best sandbox that this process can have."""
+    """The best sandbox that this process can have.
+
+    Raises LabError where none can be made.
+    """
+    _demand_a_working_directory()
     refusals = []
     for new_user in (False, True):
         answer = _attempt(new_user=new_user)

@@ -192,19 +192,6 @@ def test_a_lab_without_standard_streams_can_run(isolation: Isolation) -> None:
     assert in_child(observed).output == "here\n"
 
 
-def test_a_working_directory_that_is_gone_is_an_error_that_says_so(tmp_path: Path) -> None:
-    def observed() -> str:
-        place = tmp_path / "place"
-        place.mkdir()
-        os.chdir(place)
-        place.rmdir()
-        with pytest.raises(LabError) as refused:
-            observe_body("program", lambda: None)
-        return str(refused.value)
-
-    assert "the working directory was removed" in in_child(observed)
-
-
 def test_several_threads_may_run_programs_at_once(isolation: Isolation) -> None:
     def observed() -> list[Trace]:
         traces: list[Trace] = []

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +50,23 @@ def test_namespaces_that_are_demanded_and_refused_are_an_error(
         return str(refused.value)
 
     assert "namespaces are refused here" in in_child(chosen)
+
+
+@pytest.mark.parametrize("ask", [best, *(partial(choose, each) for each in Isolation)])
+def test_where_the_working_directory_is_gone_that_is_what_is_told(
+    ask: Callable[[], worlds.World], tmp_path: Path
+) -> None:
+    def asked() -> str:
+        best.cache_clear()
+        place = tmp_path / "place"
+        place.mkdir()
+        os.chdir(place)
+        place.rmdir()
+        with pytest.raises(LabError) as refused:
+            ask()
+        return str(refused.value)
+
+    assert "the working directory was removed" in in_child(asked)
 
 
 def test_root_needs_no_user_namespace() -> None:
