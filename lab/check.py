@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from lab.scenario import Scenario
 
 
+_BY_STEPS = frozenset({Kind.DATA_RACE})
+"""What a free run cannot show, since it has no steps."""
+
+
 @dataclass(frozen=True)
 class Judged:
     """A scenario, what its runs showed, and where the two differ."""
@@ -24,12 +28,14 @@ class Judged:
     @property
     def undecided(self) -> bool:
         """The lab could not tell whether the scenario is as it declares."""
-        return self.result.verdict in (Verdict.ERROR, Verdict.VACUOUS)
+        return bool(self.differences) and not self.differs
 
     @property
     def differs(self) -> bool:
         """The scenario is known not to be as it declares."""
-        return bool(self.differences) and not self.undecided
+        if self.result.verdict in (Verdict.ERROR, Verdict.VACUOUS):
+            return False
+        return len(self.differences) > len(self.result.stale)
 
 
 def judge(scenario: Scenario, result: Result) -> Judged:
@@ -53,27 +59,40 @@ def differences(scenario: Scenario, result: Result) -> tuple[str, ...]:
 
     A bug must show every kind that it expects in at least one run, and nothing beside that
     or what it may show. A fix must show nothing, and must have been decided: a fix that passed
-    because nothing was observed is a difference too.
+    because nothing was observed is a difference too. So is a saved schedule that is stale: it
+    was kept in order to be asked, and it did not answer.
     """
     if result.verdict in (Verdict.ERROR, Verdict.VACUOUS):
         why = result.reason or "no reason was given"
-        return (_line(scenario, _expected(scenario.expects), f"{result.verdict}, because {why}"),)
+        told = f"{result.verdict}, because {why}"
+        return (_line(scenario, result, _expected(scenario.expects), told),)
+    expects = scenario.expects
+    if result.mode != "controlled":
+        expects -= _BY_STEPS
     allowed = scenario.expects | scenario.may_show if scenario.role == "bug" else frozenset()
     seen = {finding.kind for finding in result.findings}
     absent = [
-        _line(scenario, kind, f"{_kinds(seen)} in {_runs(result.runs)}")
-        for kind in sorted(scenario.expects - seen)
+        _line(scenario, result, kind, f"{_kinds(seen)} in {_runs(result.runs)}")
+        for kind in sorted(expects - seen)
     ]
     surplus = [
-        _line(scenario, _expected(allowed), _seen(occurrence, result.runs))
+        _line(scenario, result, _expected(allowed), _seen(occurrence, result.runs))
         for occurrence in result.occurrences
         if occurrence.finding.kind not in allowed
     ]
-    return (*absent, *surplus)
+    stale = [
+        f"{scenario.id}: the saved schedule {path} is stale, the program has changed since. "
+        f"Explore it anew and keep what that finds: lab explore {scenario.id}; or delete the file"
+        for path in result.stale
+    ]
+    return (*absent, *surplus, *stale)
 
 
-def _line(scenario: Scenario, expected: str, seen: str) -> str:
-    return f"{scenario.id}: expected {expected}; seen {seen}. Look closer: lab run {scenario.id}"
+def _line(scenario: Scenario, result: Result, expected: str, seen: str) -> str:
+    command = "explore" if result.mode == "controlled" else "run"
+    return (
+        f"{scenario.id}: expected {expected}; seen {seen}. Look closer: lab {command} {scenario.id}"
+    )
 
 
 def _expected(kinds: frozenset[Kind]) -> str:

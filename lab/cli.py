@@ -68,7 +68,7 @@ def _is_to_be_repeated(words: list[str]) -> bool:
     return any(word in _CONTROLLED for word in own[:1]) or "--explore" in own
 
 
-_CONTROLLED = ("explore", "replay", "compare")
+_CONTROLLED = ("explore", "replay", "compare", "check")
 
 
 def _mend_streams() -> None:
@@ -186,7 +186,7 @@ def _grammar() -> argparse.ArgumentParser:
             type=_runs,
             default=runs,
             metavar="N",
-            help="runs of each scenario (default: %(default)s)",
+            help="free runs of each scenario (default: %(default)s)",
         )
     verbs["list"].add_argument(
         "-v", "--verbose", action="store_true", help="with parameters and their defaults"
@@ -235,6 +235,15 @@ def _grammar() -> argparse.ArgumentParser:
         help="show every step up to that one, and not those that conflict alone",
     )
     verbs["check"].add_argument("ids", nargs="*", metavar="ID", help="FAMILY.NAME, or a FAMILY")
+    effort = verbs["check"].add_mutually_exclusive_group()
+    effort.add_argument(
+        "--observed", action="store_true", help="free runs only: where control is refused"
+    )
+    effort.add_argument(
+        "--full",
+        action="store_true",
+        help="under control 500 schedules for each fix instead of 50, and 20 seeds for each bug",
+    )
     verbs["exec"].usage = (
         "lab exec [-h] [--json FILE] [--isolation HOW] [--time-limit S]\n"
         "                [--explore N [--strategy NAME] [--seed S] [--depth D] [--preemptions P]\n"

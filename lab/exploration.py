@@ -151,7 +151,9 @@ def explored(
             proved_for=proved_for,
         )
         kept = _kept(corpus, result.findings, stale) if corpus else ()
-        return dataclasses.replace(result, notes=(*result.notes, *notes, *kept))
+        return dataclasses.replace(
+            result, notes=(*result.notes, *notes, *kept), stale=tuple(map(str, stale))
+        )
 
     try:
         outcome = _searched(wanted, plan, strategies, tokens, heard)

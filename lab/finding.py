@@ -146,6 +146,8 @@ class Result:
     """How schedules were chosen: "random, seed 0". "" for free runs."""
     exhausted: bool = False
     """Every interleaving in the scope of the search was run."""
+    stale: tuple[str, ...] = ()
+    """Files with saved schedules that lead to another run now, so that they tell nothing."""
 
     def __post_init__(self) -> None:
         if len(self.findings) != len(self.seen_in):

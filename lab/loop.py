@@ -14,7 +14,7 @@ from typing import Protocol
 
 from lab.detect.wording import listed
 from lab.essence import Essence, essence
-from lab.finding import Finding
+from lab.finding import Finding, Kind
 from lab.search.replay import Diverged, Replay, Unlike, compare, named_by
 from lab.search.schedule import Choose, Recorder
 from lab.search.shrink import Loosely
@@ -52,6 +52,13 @@ class Plan:
     """Further runs that may be made for each finding, to show it by a simpler schedule."""
     strict_races: bool = False
     """A data race is a finding, and not just worth a note."""
+    until: frozenset[Kind] = frozenset()
+    """End when all of these kinds were found; none: they are no reason to end."""
+
+    def satisfied(self, found: Iterable[Finding]) -> bool:
+        """Whether what was found is all that was looked for."""
+        kinds = {finding.kind for finding in found}
+        return (self.stop_at_first and bool(kinds)) or (bool(self.until) and self.until <= kinds)
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ def search(
     teller = Teller(origin, plan.max_steps, strict_races=plan.strict_races)
     stale = rerun(runner, plan, teller, saved, report)
     runs = pruned = 0
-    over = plan.stop_at_first and bool(teller.told)
+    over = plan.satisfied(teller.found)
     while not over and runs < plan.schedules and pruned < _PRUNED_EACH * plan.schedules:
         if not strategy.begin():
             break
@@ -109,7 +116,7 @@ def search(
         strategy.end(trace)
         run = teller.tell(trace, recorder)
         report(run)
-        over = plan.stop_at_first and bool(run.findings)
+        over = plan.satisfied(teller.found)
     findings, notes = finish(runner, plan, teller, report)
     return Outcome(_scope(strategy, over=over), pruned, findings, notes, stale)
 

@@ -54,6 +54,11 @@ class Teller:
         self._strict_races = strict_races
         self.told: dict[Identity, Telling] = {}
 
+    @property
+    def found(self) -> tuple[Finding, ...]:
+        """All that any run has shown, each thing once."""
+        return tuple(telling.finding for telling in self.told.values())
+
     def tell(self, trace: Trace, recorder: Recorder) -> Essence:
         """What a run has shown; with a schedule where no simpler run had shown it before."""
         run = essence(trace, strict_races=self._strict_races)

@@ -46,6 +46,7 @@ def result_object(result: Result) -> dict[str, Any]:
         "parameters": dict(result.parameters),
         "search": result.search,
         "exhausted": result.exhausted,
+        "stale": list(result.stale),
         "output": result.output,
     }
 

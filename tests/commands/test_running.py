@@ -195,7 +195,7 @@ def test_check_exits_0_when_bug_and_fix_are_as_declared(
     answers: Callable[..., Runs], capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers(trace(LOST), trace(GOOD))
-    assert main(["check", RACY, GUARDED, "--runs", "1"]) == 0
+    assert main(["check", RACY, GUARDED, "--observed", "--runs", "1"]) == 0
     out = capsys.readouterr().out
     assert "✓ ok       bug  counter.posix_unguarded" in out
     assert out.endswith("2 scenarios checked: every one as declared.\n")
@@ -206,7 +206,7 @@ def test_check_exits_1_with_a_line_for_each_difference(
 ) -> None:
     answers(trace(GOOD), trace(LOST, leak="/jobs"))
     path = tmp_path / "check.json"
-    assert main(["check", RACY, GUARDED, "--runs", "1", "--json", str(path)]) == 1
+    assert main(["check", RACY, GUARDED, "--observed", "--runs", "1", "--json", str(path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     told = [line for line in lines if "Look closer" in line]
     assert len(told) == 3
@@ -221,7 +221,7 @@ def test_check_exits_3_when_nothing_was_decided(
 ) -> None:
     broken = Trace("any", "observed", Ending.BROKEN, 0.1, (), trouble="the sandbox broke")
     answers(broken)
-    assert main(["check", GUARDED, "--runs", "1"]) == 3
+    assert main(["check", GUARDED, "--observed", "--runs", "1"]) == 3
     assert "the sandbox broke" in capsys.readouterr().out
 
 
@@ -229,7 +229,7 @@ def test_check_tells_its_differences_after_ctrl_c(
     answers: Callable[..., Runs], capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers(trace(GOOD), KeyboardInterrupt())
-    assert main(["check", RACY, GUARDED, "--runs", "1"]) == 130
+    assert main(["check", RACY, GUARDED, "--observed", "--runs", "1"]) == 130
     out = capsys.readouterr().out
     assert f"{RACY}: expected lost-update" in out
     assert "1 of 2 scenarios checked" in out

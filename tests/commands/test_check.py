@@ -1,0 +1,142 @@
+"""`lab check` under control, over toys in place of the controller; its free runs are canned."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.check import Judged, judge
+from lab.cli import main
+from lab.finding import Finding, Kind, Result, Verdict
+from lab.scenario import Scenario
+from tests.search import stand_in
+from tests.search.models import counter
+from tests.search.toy import Program
+
+RACY, GUARDED = "counter.posix_unguarded", "counter.posix_guarded"
+Control = Callable[..., None]
+
+
+@pytest.fixture
+def control(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Control:
+    """Puts a toy under control; free runs are as declared."""
+    lost = Finding(Kind.LOST_UPDATE, "counter", "One is gone.")
+
+    def judged(scenarios: list[Scenario], *_: Any) -> Iterator[Judged]:
+        for each in scenarios:
+            found = (lost,) if each.role == "bug" else ()
+            verdict = Verdict.FAILED if found else Verdict.PASSED
+            seen_in = (1,) * len(found)
+            yield judge(each, Result(each.id, "observed", verdict, 1, 0.1, found, seen_in))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lab.commands.check.judged", judged)
+    return functools.partial(stand_in.control, monkeypatch)
+
+
+def test_a_bug_is_searched_until_it_has_shown_what_it_declares(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter())
+
+    assert main(["check", RACY]) == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith(f"✓ ok       bug  {RACY}")
+    assert line.split()[-4:] == ["lost-update", "found", "in", "3"]
+
+
+def test_a_bug_that_control_does_not_show_differs(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter(guarded=True))
+
+    assert main(["check", RACY]) == 1
+    out = capsys.readouterr().out
+    assert f"{RACY}: expected lost-update; seen no finding in 200 runs" in out
+    assert f"Look closer: lab explore {RACY}" in out
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [(counter(3, 5, guarded=True), "50 schedules"), (counter(2, 1, guarded=True), "proved")],
+)
+def test_a_fix_holds_for_fifty_schedules_or_is_proved(
+    program: Program, told: str, control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(program)
+
+    assert main(["check", GUARDED]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(told)
+
+
+def test_a_fix_that_fails_under_control_differs_and_both_results_are_in_the_document(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter())
+
+    assert main(["check", GUARDED, "--json", "-"]) == 1
+    results = json.loads(capsys.readouterr().out)["results"]
+    (result,) = (result for result in results if result["mode"] == "controlled")
+    assert result["runs"] == 50
+    assert len(result["differences"]) == 1
+
+
+def test_a_saved_schedule_comes_first_and_decides_alone(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter(3, 5))
+    main(["explore", RACY])
+    capsys.readouterr()
+
+    assert main(["check", RACY]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("found in 1")
+
+
+def test_a_stale_schedule_does_not_pass(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter(3, 5))
+    main(["explore", RACY])
+    control(counter(3, 6))
+    capsys.readouterr()
+
+    assert main(["check", RACY]) == 3
+    out = capsys.readouterr().out
+    assert out.startswith("? stale    bug")
+    assert f"{RACY}: the saved schedule .lab/schedules/{RACY}.lost-update." in out
+    assert f"lab explore {RACY}; or delete the file" in out
+
+
+def test_full_means_every_seed_for_a_bug_and_ten_times_the_schedules_for_a_fix(
+    control: Control, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control(counter())
+    seeds: list[int] = []
+
+    found = Finding(Kind.LOST_UPDATE, "counter", "One is gone.")
+
+    def explored(target: Any, plan: Any, *, seed: int, **_: Any) -> Iterator[Result]:
+        seeds.append(seed)
+        if target.name == RACY:
+            yield Result(RACY, "controlled", Verdict.FAILED, 1, 0.1, (found,), (1,))
+        else:
+            yield Result(GUARDED, "controlled", Verdict.PASSED, plan.schedules, 0.1)
+
+    monkeypatch.setattr("lab.exploration.explored", explored)
+    assert main(["check", GUARDED, "--full"]) == 0
+    assert "500 schedules" in capsys.readouterr().out
+    assert seeds == [0]
+
+    seeds.clear()
+    assert main(["check", RACY, "--full"]) == 0
+    assert seeds == list(range(20))
+
+
+def test_control_needs_namespaces(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", GUARDED, "--isolation", "snapshots"]) == 2
+    assert "add --observed" in capsys.readouterr().err
