@@ -157,10 +157,25 @@ def port_of(world: World, task: Task, descriptor: int) -> int:
 
 def flags_of(task: Task, descriptor: int) -> int:
     """The status flags of a descriptor: O_NONBLOCK, the access mode."""
+    return int(_shown(task, descriptor, "flags"), 8)
+
+
+def position_of(task: Task, descriptor: int) -> int:
+    """Where in a file the next read or write will be."""
+    return int(_shown(task, descriptor, "pos"))
+
+
+def size_of(task: Task, descriptor: int) -> int:
+    """How long a file is now, in bytes."""
+    return os.stat(f"/proc/{task.tid}/fd/{descriptor}").st_size
+
+
+def _shown(task: Task, descriptor: int, field: str) -> str:
+    """A line of what /proc shows of a descriptor; "0" if that is not open."""
     text = procfs.text(task.tid, f"fdinfo/{descriptor}") or ""
-    return next(
-        (int(line[6:].strip(), 8) for line in text.splitlines() if line.startswith("flags:")), 0
-    )
+    start = f"{field}:"
+    lines = (line for line in text.splitlines() if line.startswith(start))
+    return next((line.removeprefix(start).strip() for line in lines), "0")
 
 
 def holders_of_end(world: World, what: Opened, *, writing: bool) -> tuple[str, ...]:

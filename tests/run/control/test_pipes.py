@@ -99,6 +99,24 @@ def test_a_write_above_what_a_pipe_takes_at_once_is_interleaved_with_others() ->
     assert "torn" in outputs(traces)
 
 
+def test_many_buffers_written_at_once_wait_for_a_reader_in_the_middle() -> None:
+    def body() -> None:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(reader)
+            assert os.writev(writer, [bytes(5000)] * 20) == 100_000
+            os._exit(0)
+        os.close(writer)
+        received = 0
+        while data := os.read(reader, 1 << 16):
+            received += len(data)
+        assert received == 100_000
+        os.waitpid(child, 0)
+
+    completed(explore(body, 3, repeats=2, seconds=5))
+
+
 def test_writes_up_to_pipe_buf_are_whole() -> None:
     def body() -> None:
         reader, writer = os.pipe()

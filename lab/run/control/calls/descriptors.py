@@ -6,6 +6,8 @@ import errno
 import os
 import select
 import stat
+import struct
+from dataclasses import replace
 
 from lab.kernel.arch import Registers
 from lab.kernel.window import Space
@@ -16,11 +18,13 @@ from lab.run.control.opened import (
     holders_of_end,
     opened_by,
     pollable,
+    position_of,
+    size_of,
     time_limit_of,
 )
 from lab.run.control.task import CallOperation, Effect, Operation, Task
-from lab.run.control.timing import deadline_of
 from lab.run.control.world import Model, World
+from lab.search.strategy import Pending
 from lab.trace import Action
 
 _SHOWN = 64
@@ -36,7 +40,6 @@ class DescriptorCall(CallOperation):
         super().__init__(name, regs)
         self.world, self.what, self.action = world, what, action
         self.object = what.identity
-        self.size = regs[2] if name in _SIZED else 0
         reads = action is Action.RECEIVE or action is Action.READ
         self.events = select.POLLIN if reads else select.POLLOUT
         self.blocks = not stat.S_ISREG(what.mode) or what.identity.startswith("posix-mq:")
@@ -46,6 +49,7 @@ class DescriptorCall(CallOperation):
     def bind(self, task: Task) -> DescriptorCall:
         """Tell it whose descriptor it is."""
         self.task = task
+        self.size = sum(length for _, length in self._buffers(task.space))
         if stat.S_ISSOCK(self.what.mode):
             limit = time_limit_of(self.world, task, self.argument(0), self.events)
             self.deadline = self.world.clock + limit if limit else None
@@ -115,42 +119,40 @@ class DescriptorCall(CallOperation):
         return bool(flags_of(self.task, self.argument(0)) & os.O_NONBLOCK)
 
     def _content(self, space: Space) -> bytes:
+        data = b""
+        for address, length in self._buffers(space):
+            data += space.read(address, min(length, _SHOWN - len(data)))
+            if len(data) == _SHOWN:
+                break
+        return data
+
+    def _buffers(self, space: Space) -> list[tuple[int, int]]:
+        """Where the data is or goes: addresses and lengths."""
         if self.call in _BUFFERED:
-            return space.read(self.regs[1], min(self.regs[2], _SHOWN))
-        if self.call in ("readv", "writev"):
-            return space.read(space.word(self.regs[1]), min(space.word(self.regs[1] + 8), _SHOWN))
+            return [(self.regs[1], self.regs[2])]
+        if self.call in _VECTORED:
+            return _vector(space, self.regs[1], self.regs[2])
         if self.call in ("sendmsg", "recvmsg"):
-            vector = space.word(self.regs[1] + 16)
-            return space.read(space.word(vector), min(space.word(vector + 8), _SHOWN))
-        return b""
+            return _vector(space, space.word(self.regs[1] + 16), space.word(self.regs[1] + 24))
+        return []
 
 
+def _vector(space: Space, address: int, length: int) -> list[tuple[int, int]]:
+    data = space.read(address, _IOVEC.size * min(length, _MOST_BUFFERS))
+    return list(_IOVEC.iter_unpack(data[: len(data) // _IOVEC.size * _IOVEC.size]))
+
+
+_IOVEC = struct.Struct("=2Q")
+_MOST_BUFFERS = 1024
+"""Buffers that one call takes (UIO_MAXIOV)."""
 _BUFFERED = frozenset(
-    {
-        "read",
-        "write",
-        "pread64",
-        "pwrite64",
-        "recvfrom",
-        "sendto",
-        "mq_timedsend",
-        "mq_timedreceive",
-    }
+    """
+    read write pread64 pwrite64 recvfrom sendto mq_timedsend mq_timedreceive
+    """.split()  # noqa: SIM905  # to be read
 )
-_SIZED = _BUFFERED
+_VECTORED = frozenset({"readv", "writev", "preadv", "pwritev", "preadv2", "pwritev2"})
 _FLAGGED = {"recvfrom": 3, "sendto": 3, "recvmsg": 2, "sendmsg": 2}
 _MSG_DONTWAIT = 0x40
-
-
-class QueueCall(DescriptorCall):
-    """mq_send and mq_receive, which may have a time limit."""
-
-    def _give_up(self, task: Task) -> int:
-        return task.machine.run_changed(task, self.regs, self._changed(task))
-
-    def _changed(self, task: Task) -> dict[int, int]:
-        # Its time limit is the virtual clock's business: past it, or never in need of it.
-        return {4: task.machine.lend(task, bytes(16))} if self.regs[4] else {}
 
 
 def _on_descriptor(action_of_stream: Action, action_of_file: Action) -> Model:
@@ -163,11 +165,9 @@ def _on_descriptor(action_of_stream: Action, action_of_file: Action) -> Model:
             return None
         if what.identity == _TIMER:
             return TimerRead(world, name, regs, what, action_of_stream).bind(task)
-        action = action_of_file if stat.S_ISREG(what.mode) else action_of_stream
-        operation = DescriptorCall(world, name, regs, what, action).bind(task)
-        if stat.S_ISREG(what.mode) and not name.startswith("p"):  # pread and its kin go elsewhere
-            operation.also = world.names.position(what.identity)
-        return operation
+        if stat.S_ISREG(what.mode):
+            return FileCall(world, name, regs, what, action_of_file).bind(task)
+        return DescriptorCall(world, name, regs, what, action_of_stream).bind(task)
 
     return model
 
@@ -182,6 +182,44 @@ def _random(world: World, task: Task, name: str, regs: Registers, what: Opened) 
 
 _DEVICES = ("/dev/urandom", "/dev/random")
 _MOST_RANDOM = 1 << 20
+
+
+class FileCall(DescriptorCall):
+    """Reading or writing a file, at a place that is known before the call is made."""
+
+    floats = False
+    """Where it will be depends on what others do: on the end of the file, or a common position."""
+
+    def bind(self, task: Task) -> FileCall:
+        """Tell it whose descriptor it is."""
+        super().bind(task)
+        self._find_place(task)
+        return self
+
+    def perform(self, task: Task) -> Effect:
+        """Make the call, where it is by now."""
+        self._find_place(task)
+        return super().perform(task)
+
+    def pending(self, task: Task) -> Pending:
+        """As a strategy sees it: it may reach anything as long as its place is not known."""
+        pending = super().pending(task)
+        return replace(pending, offset=0, size=0) if self.floats else pending
+
+    def _find_place(self, task: Task) -> None:
+        descriptor, given = self.argument(0), self.call.startswith("p")
+        if given and self.call.endswith("2"):  # -1 stands for the position
+            given = self.regs[3] != _NO_OFFSET
+        appends = self.action is Action.WRITE and bool(flags_of(task, descriptor) & os.O_APPEND)
+        self.also = () if given else self.world.names.position(self.object)
+        self.floats = appends or bool(self.also)
+        if appends:  # whatever it says
+            self.offset = size_of(task, descriptor)
+        else:
+            self.offset = self.regs[3] if given else position_of(task, descriptor)
+
+
+_NO_OFFSET = (1 << 64) - 1
 
 
 class TimerRead(DescriptorCall):
@@ -204,82 +242,11 @@ _COUNT = 8
 """Bytes of a count."""
 
 
-def _on_queue(action: Action) -> Model:
-    def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-        what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
-        if what is None or not what.identity:
-            return None
-        operation = QueueCall(world, name, regs, what, action)
-        if regs[4]:
-            operation.deadline = deadline_of(world, task.space, regs[4], clock=0)
-        return operation.bind(task)
-
-    return model
-
-
-def _mq_open(world: World, task: Task, name: str, regs: Registers) -> Operation:
-    return QueueOpen(world, name, regs, f"posix-mq:/{task.space.string(regs[0])}")
-
-
-class QueueOpen(CallOperation):
-    """mq_open, whose descriptor is a queue from then on; and mq_unlink."""
-
-    def __init__(self, world: World, name: str, regs: Registers, thing: str) -> None:
-        super().__init__(name, regs)
-        self.world, self.object = world, thing
-        self.action = Action.OPEN if name == "mq_open" else Action.REMOVE
-
-    def perform(self, task: Task) -> Effect:
-        """Make the call."""
-        result = task.machine.run_to_end_of_call(task)
-        if result < 0:
-            return Effect(result=result)
-        queues, unlinked = self.world.names.queues, self.world.names.unlinked_queues
-        if self.call == "mq_unlink":
-            # Who has it open uses it on; but its inode may come again, for another queue.
-            unlinked.update(key for key, name in queues.items() if name == self.object)
-            return Effect(result=result)
-        opened = opened_by(self.world, task, result)
-        if opened is None:
-            return Effect(result=result)
-        key = (opened.device, opened.inode)
-        is_new = key not in queues or key in unlinked
-        queues[key] = self.object
-        unlinked.discard(key)
-        return Effect(result=result, action=Action.CREATE if is_new else None)
-
-
 receive = _on_descriptor(Action.RECEIVE, Action.READ)
 send = _on_descriptor(Action.SEND, Action.WRITE)
-
-
-def _queue_attributes(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
-    if what is None or not what.identity:
-        return None
-    return QueueAttributes(name, regs, what.identity)
-
-
-class QueueAttributes(CallOperation):
-    """mq_getattr, which tells how many messages there are."""
-
-    action = Action.READ
-
-    def __init__(self, name: str, regs: Registers, thing: str) -> None:
-        super().__init__(name, regs)
-        self.object = thing
-
-    def perform(self, task: Task) -> Effect:
-        """Make the call."""
-        return Effect(result=task.machine.run_to_end_of_call(task))
 
 
 TABLE: dict[str, Model] = {
     **dict.fromkeys(("read", "readv", "pread64", "preadv", "preadv2"), receive),
     **dict.fromkeys(("write", "writev", "pwrite64", "pwritev", "pwritev2"), send),
-    "mq_getsetattr": _queue_attributes,
-    "mq_timedsend": _on_queue(Action.SEND),
-    "mq_timedreceive": _on_queue(Action.RECEIVE),
-    "mq_open": _mq_open,
-    "mq_unlink": _mq_open,
 }

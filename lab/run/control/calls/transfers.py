@@ -28,7 +28,6 @@ class Transfer(CallOperation):
         self.object, *rest = things or [""]
         self.also = tuple(rest)
         self.waits_for = "data on the one side, and room on the other"
-        self.size = regs[3]
 
     def ready(self) -> bool:
         """Both ends are ready, or the call fails at once."""

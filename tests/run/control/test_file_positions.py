@@ -1,0 +1,199 @@
+"""At which place of a file a read or a write was made, and what that says of lost updates."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from lab.detect import findings
+from lab.finding import Kind
+from lab.run.control import Runner, in_controller
+from lab.run.root import Function
+from lab.search.dependence import Footprints, dependent
+from lab.search.strategy import Pending, Point
+from lab.trace import Action, Trace
+from tests.run.control.controlled import completed, explore, order, run, steps
+
+
+def forked(*bodies: Callable[[], object]) -> None:
+    children = []
+    for body in bodies:
+        child = os.fork()
+        if not child:
+            body()
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+def lost(traces: list[Trace]) -> set[str]:
+    """The places at which an update was lost."""
+    found = [finding for trace in traces for finding in findings(trace)]
+    return {finding.object for finding in found if finding.kind is Kind.LOST_UPDATE}
+
+
+def places(trace: Trace, path: str) -> list[tuple[str, int, int]]:
+    """The reads and writes of a file: the call, where, and how many bytes were asked for."""
+    made = steps(trace, Action.READ, Action.WRITE, of=f"file:{path}")
+    calls = [(e.call.rstrip("0123456789"), e.offset, e.size) for e in made]
+    return [each for each in calls if "read" in each[0] or "write" in each[0]]
+
+
+def test_each_call_is_recorded_where_it_was_made() -> None:
+    def body() -> None:
+        file = os.open("/tmp/f", os.O_RDWR | os.O_CREAT)
+        os.write(file, b"0123456789")
+        os.pwrite(file, b"ab", 4)
+        os.lseek(file, 2, os.SEEK_SET)
+        os.read(file, 3)
+        os.readv(file, [bytearray(2), bytearray(1)])
+        os.pread(file, 4, 1)
+        os.writev(file, [b"x", b"yz"])
+        os.preadv(file, [bytearray(2), bytearray(6)], 3)
+        end = os.open("/tmp/f", os.O_WRONLY | os.O_APPEND)
+        os.write(end, b"end")
+        os.lseek(end, 0, os.SEEK_SET)
+        os.write(end, b"!")
+
+    trace = run(body)
+
+    completed([trace])
+    assert places(trace, "/tmp/f") == [
+        ("write", 0, 10),
+        ("pwrite", 4, 2),
+        ("read", 2, 3),
+        ("readv", 5, 3),
+        ("pread", 1, 4),
+        ("writev", 8, 3),
+        ("preadv", 3, 8),
+        ("write", 11, 3),
+        ("write", 14, 1),
+    ]
+
+
+def test_what_went_through_several_buffers_is_recorded_as_one() -> None:
+    def body() -> None:
+        file = os.open("/tmp/f", os.O_RDWR | os.O_CREAT)
+        os.writev(file, [b"ab", b"", b"cde"])
+        os.preadv(file, [bytearray(1), bytearray(9)], 1)
+
+    written, read = (event for event in run(body).events if event.call[:6] in ("writev", "preadv"))
+
+    assert (written.after, read.before) == (b"abcde", b"bcde")
+
+
+def test_processes_with_a_common_position_write_one_after_the_other() -> None:
+    def body() -> None:
+        file = os.open("/tmp/f", os.O_RDWR | os.O_CREAT)
+        os.write(file, b"start\n")
+        os.pread(file, 6, 0)
+        forked(*[lambda: os.write(file, b"line\n")] * 2)
+
+    traces = explore(body, 4, repeats=2)
+
+    completed(traces)
+    assert all(
+        places(trace, "/tmp/f")[-2:] == [("write", 6, 5), ("write", 11, 5)] for trace in traces
+    )
+    assert lost(traces) == set()
+
+
+def log(line: bytes) -> None:
+    file = os.open("/tmp/log", os.O_RDWR | os.O_APPEND)
+    os.read(file, 100)
+    os.write(file, line)
+
+
+def test_to_append_to_what_was_read_loses_nothing() -> None:
+    def body() -> None:
+        Path("/tmp/log").write_text("start\n")
+        forked(lambda: log(b"one\n"), lambda: log(b"two\n"))
+
+    traces = explore(body, 6, repeats=2)
+
+    completed(traces)
+    assert lost(traces) == set()
+
+
+def test_fields_of_one_file_that_do_not_overlap_are_kept() -> None:
+    def add(place: int) -> None:
+        file = os.open("/tmp/table", os.O_RDWR)
+        value = os.pread(file, 8, place)
+        os.pwrite(file, value[1:] + b"x", place)
+
+    def body() -> None:
+        Path("/tmp/table").write_bytes(bytes(16))
+        forked(lambda: add(0), lambda: add(8))
+
+    traces = explore(body, 6, repeats=2)
+
+    completed(traces)
+    assert lost(traces) == set()
+
+
+def visit(lock: int) -> None:
+    with open("/tmp/lock", "w") as guard:
+        fcntl.flock(guard, lock)
+        seen = json.loads(Path("/tmp/visits.json").read_text())
+        seen["visits"] += 1
+        Path("/tmp/visits.json").write_text(json.dumps(seen))
+
+
+def visited(lock: int) -> Trace:
+    """Two visits; whoever can do something else than write the file goes first."""
+
+    def body() -> None:
+        Path("/tmp/visits.json").write_text('{"visits": 0}')
+        forked(*[lambda: visit(lock)] * 2)
+
+    def choose(point: Point) -> int:
+        writes = [p.object == "file:/tmp/visits.json" and p.action in _MAKES for p in point.enabled]
+        return point.default if all(writes) else writes.index(False)
+
+    return run(body, lambda: choose)
+
+
+_MAKES = (Action.WRITE, Action.CREATE)
+
+
+def test_a_file_that_two_read_and_write_anew_loses_an_update() -> None:
+    assert lost([visited(fcntl.LOCK_UN)]) == {"file:/tmp/visits.json"}
+
+
+def test_a_file_that_is_written_anew_under_a_lock_keeps_every_update() -> None:
+    trace = visited(fcntl.LOCK_EX)
+
+    completed([trace])
+    assert lost([trace]) == set()
+
+
+def test_two_who_are_about_to_append_are_dependent_though_their_places_differ_by_now() -> None:
+    def body() -> None:
+        files = [os.open("/dev/shm/log", os.O_RDWR | os.O_CREAT | os.O_APPEND) for _ in range(2)]
+        forked(lambda: os.write(files[0], b"one"), lambda: os.write(files[1], b"two"))
+        os.unlink("/dev/shm/log")
+
+    def work(runner: Runner, _: object) -> list[tuple[Pending, ...]]:
+        seen = []
+        parent = order("P0")()
+
+        def choose(point: Point) -> int:
+            seen.append(point.enabled)
+            actions = [pending.action for pending in point.enabled]
+            return actions.index(Action.START) if Action.START in actions else parent(point)
+
+        runner.run(choose, max_steps=100)
+        return seen
+
+    points = in_controller(work, Function("body", body))
+
+    writes = [
+        [p for p in point if p.object == "posix-shm:/log" and p.action == "write"]
+        for point in points
+    ]
+    one, other = next(pair for pair in writes if len(pair) == 2)
+    assert dependent(Footprints().of(one), Footprints().of(other))
