@@ -29,7 +29,7 @@ _COMMANDS = {
     "run": "run scenarios and tell everything about each",
     "explore": "decide which process moves when, and find the race every time",
     "replay": "show the very run of a token again",
-    "compare": "the schedule of a bug on its fix: where does it wait?",
+    "compare": "lead a fix along the schedule of its bug, and show where it waits",
     "check": "the CI gate: every bug must show itself, every fix must hold",
     "exec": "watch any program: lab exec -- COMMAND ARGS...",
     "doctor": "what this machine allows, and how to get what is missing",

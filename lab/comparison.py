@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from lab.essence import Essence, essence
 from lab.finding import Finding, Result
+from lab.operation import awaited
+from lab.report.steps import last_steps
 from lab.search.guided import Guided, Wait
 from lab.target import Target
 from lab.trace import Action, Event
@@ -66,7 +68,13 @@ def guided(fix: Target, finding: Finding, *, max_steps: int) -> Guidance:
 
 
 def guiding(finding: Finding) -> tuple[Event, ...]:
-    """The steps that a fix is led through: all that touch what the conflicting ones touch."""
+    """The steps that a fix is led through: all that touch what the conflicting ones touch.
+
+    Where none conflict, as in most deadlocks, it is what was done to the things concerned.
+    """
+    if not finding.key_steps:
+        things = {event.object for event in last_steps(finding)}
+        return tuple(event for event in finding.steps if event.object in things)
     keys = [event for event in finding.steps if event.step in finding.key_steps]
     # An exit is a step of its own process; what else concerns that process is its parent's.
     things = {event.object for event in keys if event.action is not Action.EXIT}
@@ -79,6 +87,4 @@ def guiding(finding: Finding) -> tuple[Event, ...]:
 
 
 def _told(wait: Wait) -> str:
-    pending = wait.pending
-    what = f"{pending.action} {pending.object}".rstrip()
-    return f"at step {wait.step} {pending.process} waits: it cannot {what} yet"
+    return f"at step {wait.step} {wait.pending.process} waits {awaited(wait.pending)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import TYPE_CHECKING
 
 from lab.trace import Action, Event
@@ -19,6 +20,7 @@ _INTEGERS = frozenset({1, 2, 4, 8})
 _LETTERS = frozenset(range(0x20, 0x7F))
 _LINES = _LETTERS | {*b"\t\r\n"}
 _INSTRUCTIONS = frozenset({"load", "store", "update", "copy"})
+_PROCESS = re.compile(r"P\d+")
 _BYTES_SHOWN = 16
 _TEXT_SHOWN = 40
 
@@ -26,6 +28,18 @@ _TEXT_SHOWN = 40
 def operation(of: Event | Pending) -> str:
     """Who does what to which place, without values: "P2 write posix-shm:/counter+8"."""
     return f"{of.process} {of.action}{f' {place(of)}' if of.object else ''}"
+
+
+def awaited(pending: Pending) -> str:
+    """What somebody waits to do, after "waits ": "to acquire /lock", "for the exit of P1"."""
+    if pending.action is not Action.WAIT:
+        return f"to {pending.action} {short(pending.object)}".rstrip()
+    if pending.object == pending.process:
+        return "for a signal"
+    ends = pending.object.split()
+    if ends and all(_PROCESS.fullmatch(end) for end in ends):
+        return f"for the exit of {' or '.join(ends)}"
+    return f"for {short(pending.object)}" if pending.object else "for its time"
 
 
 def place(of: Event | Pending) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lab.catalogue import select
 from lab.commands.output import Output, UsageError
-from lab.commands.replay import token_of
+from lab.commands.replay import look_here, token_of
 from lab.commands.running import demand_linux, exit_status, reported, settings
 from lab.corpus import BadFile, Corpus
 from lab.loop import Plan
@@ -15,12 +15,13 @@ from lab.report.json import result_object
 from lab.report.style import wrapped
 from lab.report.terminal import render
 from lab.search.named import UnknownStrategy, WrongSetting
-from lab.search.token import BadToken
+from lab.search.token import BadToken, Token
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
-    from lab.finding import Result
+    from lab.finding import Finding, Result
     from lab.target import Target
 
 
@@ -30,32 +31,54 @@ def execute(arguments: argparse.Namespace) -> int:
     demand_linux()
     from lab.comparison import guided
 
+    look_here()
     names = [each for each in (arguments.bug, arguments.fix) if not _is_run(each)]
     arguments.given = settings(arguments.settings, select(names))
-    fix = _target(arguments.fix, arguments)
+    fix = _target(arguments.fix, arguments, _parameters(arguments.bug))
     with reported(output) as documents:
         found = _found(arguments, output)
         documents.append(result_object(found))
-        finding = next((each for each in found.findings if each.key_steps and each.steps), None)
+        finding = _leading(found)
         if finding is None:
             output.say(render(found, output.style))
-            why = (
-                "what it showed has no steps that conflict, to lead a fix along"
-                if found.findings
-                else "it showed nothing; try more with --schedules, or another --seed"
+            output.say(
+                "  Nothing to compare: it showed nothing; try more with --schedules, or another "
+                "--seed"
             )
-            output.say(wrapped(f"Nothing to compare: {why}"))
             return 3
         guidance = guided(fix, finding, max_steps=arguments.max_steps)
         documents.append(result_object(guidance.result))
         output.say(wrapped(finding.summary, indent=""))
+        if not finding.key_steps:
+            for detail in finding.details:
+                output.say(wrapped(detail, hang="    "))
         sides = (found.scenario, guidance.result.scenario)
         output.say(compare(sides, finding, guidance.events, guidance.waits, output.style))
         output.say(render(guidance.result, output.style))
     return exit_status([guidance.result.verdict])
 
 
-def _target(name: str, arguments: argparse.Namespace) -> Target:
+def _leading(found: Result) -> Finding | None:
+    """What the fix is led along: steps that conflict, or else those to the end of the run."""
+    with_steps = [each for each in found.findings if each.steps]
+    return next((each for each in with_steps if each.key_steps), next(iter(with_steps), None))
+
+
+def _parameters(bug: str) -> dict[str, str]:
+    """What the run of a bug was made with, if a run is what was given."""
+    return dict(_token(bug).origin.parameters) if _is_run(bug) else {}
+
+
+def _token(text: str) -> Token:
+    try:
+        return Token.read(token_of(text))
+    except (BadToken, BadFile) as mistake:
+        raise UsageError(f"lab compare: {mistake}") from mistake
+
+
+def _target(
+    name: str, arguments: argparse.Namespace, inherited: Mapping[str, str] | None = None
+) -> Target:
     from lab.target import target
 
     scenarios = select([name])
@@ -63,7 +86,8 @@ def _target(name: str, arguments: argparse.Namespace) -> Target:
         ids = ", ".join(scenario.id for scenario in scenarios)
         raise UsageError(f"{name} is a family; compare takes one bug and one fix, of: {ids}")
     own = {parameter.name for parameter in scenarios[0].parameters}
-    given = {key: text for key, text in arguments.given.items() if key in own}
+    settings = {**(inherited or {}), **arguments.given}
+    given = {key: text for key, text in settings.items() if key in own}
     return target(scenarios[0].body, given, time_limit=arguments.time_limit)
 
 
@@ -74,7 +98,7 @@ def _found(arguments: argparse.Namespace, output: Output) -> Result:
     text = arguments.bug
     try:
         if _is_run(text):
-            return replay(token_of(text), time_limit=arguments.time_limit)
+            return replay(str(_token(text)), time_limit=arguments.time_limit)
         (found,) = explored(
             _target(text, arguments),
             Plan(arguments.schedules, arguments.max_steps, stop_at_first=True),
@@ -85,7 +109,7 @@ def _found(arguments: argparse.Namespace, output: Output) -> Result:
             corpus=Corpus(keep=False),
             progress=output.progress,
         )
-    except (BadToken, BadFile, UnknownStrategy, WrongSetting) as mistake:
+    except (BadFile, UnknownStrategy, WrongSetting) as mistake:
         raise UsageError(f"lab compare: {mistake}") from mistake
     return found
 

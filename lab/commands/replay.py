@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ def execute(arguments: argparse.Namespace) -> int:
     demand_linux()
     from lab.exploration import replay
 
+    look_here()
     with reported(output) as documents:
         try:
             result = replay(
@@ -34,10 +36,20 @@ def execute(arguments: argparse.Namespace) -> int:
             raise UsageError(f"lab replay: {bad}") from bad
         if arguments.until is not None:
             steps = next((finding.steps for finding in result.findings if finding.steps), ())
-            output.say(listing([event for event in steps if event.step <= arguments.until]))
+            shown = listing([event for event in steps if event.step <= arguments.until])
+            output.say(shown or "  No steps to show: the run showed no finding that has them.")
         output.say(render(result, output.style))
         documents.append(result_object(result))
     return exit_status([result.verdict])
+
+
+def look_here() -> None:
+    """Let a token's function be found in the current directory, as `python -m lab` does.
+
+    Behind all the rest: what is installed is not to be hidden by a file that has its name.
+    """
+    if "" not in sys.path and (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
 
 
 def token_of(text: str) -> str:

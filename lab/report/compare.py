@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from lab.operation import happening, short
-from lab.report.steps import rows
+from lab.operation import awaited, happening
+from lab.report.steps import last_steps, rows, told
 from lab.report.style import PLAIN, WIDTH, Style, columns, cut
 from lab.trace import Action, Event
 
@@ -34,13 +34,15 @@ def compare(
 
     Args:
         names: of the bug and of the fix.
-        finding: of the bug, with its steps.
+        finding: of the bug, with its steps. If none of them conflict, its last ones are shown.
         events: the run of the fix.
         waits: where the fix could not follow.
         style: of the terminal.
     """
+    damage = finding.key_steps[-1:]
     bug = [
-        _row(event, "!" if event.step == finding.key_steps[-1] else " ") for event in rows(finding)
+        _row(event, "!" if event.step in damage else " ")
+        for event in rows(finding) or last_steps(finding)
     ]
     fix = _fix(finding, events, waits)
     left = [f"BUG {names[0]}", *bug]
@@ -65,7 +67,9 @@ def listing(events: Iterable[Event], style: Style = PLAIN) -> str:
 
 def _fix(finding: Finding, events: Sequence[Event], waits: Sequence[Wait]) -> list[str]:
     """What the same processes did to the same things, with locks, and who had to wait."""
-    keys = [event for event in finding.steps if event.step in finding.key_steps]
+    keys = [event for event in finding.steps if event.step in finding.key_steps] or last_steps(
+        finding
+    )
     tasks = {event.process for event in keys}
     # An exit is shown, and not all else that ever concerned that process.
     things = {event.object for event in keys if event.action is not Action.EXIT}
@@ -77,11 +81,7 @@ def _fix(finding: Finding, events: Sequence[Event], waits: Sequence[Wait]) -> li
     told: list[str] = []
     for event in events:
         if (wait := waiting.get(event.step)) is not None:
-            pending = wait.pending
-            told.append(
-                f"»{wait.step:>5} {pending.process:<4} waits to {pending.action} "
-                f"{short(pending.object)}"
-            )
+            told.append(f"»{wait.step:>5} {wait.pending.process:<4} waits {awaited(wait.pending)}")
         ended = event.action in (Action.EXIT, Action.WAIT) and event.object in ends
         if event.process in tasks and (event.object in things or event.action in _LOCKS or ended):
             told.append(_row(event, " "))
@@ -92,7 +92,8 @@ def _fix(finding: Finding, events: Sequence[Event], waits: Sequence[Wait]) -> li
 
 
 def _row(event: Event, mark: str) -> str:
-    return f"{mark}{event.step:>5} {event.process:<4} {happening(event, short(event.object))}"
+    start = f"{mark}{event.step:>5} {event.process:<4} "
+    return start + told(event, _COLUMN - columns(start))
 
 
 def _line(left: str, right: str, style: Style) -> str:

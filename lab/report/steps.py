@@ -27,6 +27,7 @@ _LINE = 24
 _MARGIN = 9
 """Columns of the mark and the number: "  ! 1234 "."""
 _LOCKS = frozenset({Action.ACQUIRE, Action.RELEASE})
+_BIRTHS = frozenset({Action.FORK, Action.START, Action.EXEC})
 
 
 def table(finding: Finding, style: Style = PLAIN) -> str:
@@ -49,7 +50,7 @@ def table(finding: Finding, style: Style = PLAIN) -> str:
     damage = finding.key_steps[-1]
     for index, event in enumerate(shown):
         cells = dict.fromkeys(processes, "")
-        cells[event.process] = _told(event, width - 1)
+        cells[event.process] = told(event, width - 1)
         if index in switches:
             count = f"{switches.index(index) + 1} of {len(switches)}"
             cells[shown[index - 1].process] = f"  {style.switch} switch ({count})"
@@ -69,6 +70,26 @@ def table(finding: Finding, style: Style = PLAIN) -> str:
 def rows(finding: Finding) -> list[Event]:
     """The steps of a finding that are shown; none where none conflict."""
     return _rows(_window(finding), finding.key_steps)
+
+
+def last_steps(finding: Finding) -> list[Event]:
+    """How a run came to its end that shows a finding in which no steps conflict.
+
+    That is what the processes concerned did last to the things concerned; to anything, if they
+    never touched those: who waits for what never comes has not.
+    """
+    named = set(finding.object.split(", "))
+    own = [
+        event
+        for event in finding.steps
+        if event.object
+        and event.action not in _BIRTHS
+        and (not finding.processes or event.process in finding.processes)
+    ]
+    concerned = [
+        event for event in own if not named.isdisjoint((event.object, short(event.object)))
+    ]
+    return (concerned or own)[-_MOST // 2 :]
 
 
 def _window(finding: Finding) -> list[Event]:
@@ -124,7 +145,7 @@ def _switches(rows: Sequence[Event]) -> list[int]:
     ]
 
 
-def _told(event: Event, width: int) -> str:
+def told(event: Event, width: int) -> str:
     """What happened; the value last of all is cut, and the name gives way to it."""
     name = short(event.object)
     place = f"+{event.offset}" if event.offset else ""

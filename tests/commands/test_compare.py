@@ -12,7 +12,7 @@ import pytest
 from lab.cli import main
 from tests.search import stand_in
 from tests.search.models import account, counter
-from tests.search.toy import Program, ToyRunner
+from tests.search.toy import Program, Task, ToyRunner, receive, send, write
 
 RACY, GUARDED = "counter.posix_unguarded", "counter.posix_guarded"
 
@@ -50,6 +50,45 @@ def test_the_bug_is_found_and_its_fix_waits_beside_it(
     assert "P2   waits to acquire lock" in text
     assert "(the schedule of the bug)" in " ".join(text.split())
     assert not Path(".lab").exists()
+
+
+def test_a_fix_runs_with_the_parameters_of_the_run_that_it_is_compared_with(
+    control: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter(), counter(), counter(guarded=True), counter(), counter(guarded=True))
+    main(["explore", "--json", "-", RACY, "-p", "writers=2", "-p", "window=0"])
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    token = document["results"][0]["findings"][0]["schedule"]
+
+    main(["compare", token, GUARDED])
+    assert "writers=2" in capsys.readouterr().out
+    main(["compare", token, GUARDED, "-p", "writers=4"])
+    assert "writers=4" in capsys.readouterr().out
+
+
+def test_where_no_steps_conflict_the_last_ones_are_compared_and_who_waits_is_told(
+    control: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def takes() -> Task:
+        yield write("n", 1)
+        yield receive("replies")
+
+    def answers() -> Task:
+        yield receive("requests")
+
+    def sends() -> Task:
+        yield write("n", 1)
+        yield send("requests", 1)
+
+    control(Program({"P1": takes, "P2": answers}), Program({"P1": sends, "P2": answers}))
+
+    assert main(["compare", RACY, GUARDED]) == 0
+    text = capsys.readouterr().out
+    assert " sleep for ever: each waits" in text
+    assert "P1: in receive on replies" in text
+    assert [line.split() for line in text.splitlines() if "write n" in line] == [
+        ["0", "P1", "write", "n", "=", "1", "│", "0", "P1", "write", "n", "=", "1"]
+    ]
 
 
 def test_a_fix_that_is_none_exits_1(

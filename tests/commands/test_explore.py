@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ from typing import Any
 import pytest
 
 from lab.cli import main
+from lab.exploration import explore
 from lab.run.limits import LabError
 from lab.search.schedule import Choose
+from lab.search.token import Origin, Source, Token
 from lab.trace import Trace
 from tests.search import stand_in
 from tests.search.models import counter
@@ -20,6 +24,10 @@ from tests.search.toy import Program, ToyRunner
 
 RACY, GUARDED = "counter.posix_unguarded", "counter.posix_guarded"
 Control = Callable[..., None]
+
+
+def body() -> None:
+    """What would be run, if the toy were not."""
 
 
 @pytest.fixture(autouse=True)
@@ -257,3 +265,17 @@ def test_a_file_that_is_broken_is_named(
 
     assert main(words) == 2
     assert "broken.json holds no schedule" in capsys.readouterr().err
+
+
+def test_a_replay_finds_a_function_of_the_current_directory(
+    control: Control, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path])
+    Path("body_in_this_directory.py").write_text("def body():\n    pass\n")
+    control(counter())
+    found = explore(body, schedules=5).findings[0]
+    token = Token.read(found.schedule)
+    origin = Origin(Source.FUNCTION, ("body_in_this_directory:body",))
+
+    assert main(["replay", str(dataclasses.replace(token, origin=origin))]) == 1
+    assert "LOST UPDATE  body_in_this_directory:body" in capsys.readouterr().out
