@@ -1,7 +1,10 @@
-"""The pytest door: a fixture that runs a program under the lab's watch.
+"""The pytest door: fixtures that run a program, and a marker that runs a test under control.
 
     def test_counter(observe):
         observe(count, runs=20, writers=3).assert_clean()
+
+    @pytest.mark.race(schedules=200)
+    def test_transfer(accounts): ...
 
 Every pytest session on a machine that has the lab loads this module, needed or not. So it imports
 nothing heavy: what runs a program, and psutil with it, comes when a test first asks for it.
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from lab.finding import Finding, Kind, Result, Verdict
-from lab.run.limits import Isolation, Limits
+from lab.run.limits import Isolation, LabError, Limits
 from lab.scenario import Scenario, declared
 
 if TYPE_CHECKING:
@@ -134,10 +137,7 @@ class Observe:
             pytest.skip(f"{scenario.id} needs {', '.join(lacking)}, which this machine lacks")
         plan = self._plan(runs, time_limit, isolation, settings)
         (result,) = observed(scenario, plan)
-        self._item.stash.setdefault(_SEEN, []).append(result)
-        # Properties, unlike sections, reach JUnit files and come back from xdist's workers.
-        self._item.user_properties.append((f"lab:{result.scenario}", str(result.verdict)))
-        return Observed(result, scenario)
+        return _kept(self._item, result, scenario)
 
     def _plan(
         self,
@@ -155,6 +155,73 @@ class Observe:
             time_limit=time_limit,
             settings=settings,
         )
+
+
+class Race:
+    """The `race` fixture: runs a program under control, by one schedule after another."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._item = item
+
+    def explore(self, program: Program, **settings: Any) -> Observed:
+        """Explore a program as `lab.explore` does, and return what was seen.
+
+        Args:
+            program: the id of a scenario in the catalogue, or a function.
+            settings: those of `lab.explore`. `--lab-schedules`, `--lab-seed` and `--lab-jobs` come
+                before them.
+
+        The test is skipped where the machine refuses control, or fails with `--lab-strict`.
+
+        Raises as `lab.explore` does.
+        """
+        from lab.exploration import explore
+        from lab.pytest_race import overridden
+
+        scenario, _ = _scenario(program, {})
+        config = self._item.config
+        result = self._controlled(lambda: explore(program, **overridden(settings, config)))
+        return _kept(self._item, result, scenario)
+
+    def replay(self, token: str | Finding, program: Program, **settings: Any) -> Observed:
+        """Run a program by the very schedule of a token, as `lab.replay` does.
+
+        Skips and raises as `explore` does.
+        """
+        from lab.exploration import replay
+
+        scenario, _ = _scenario(program, {})
+        wanted = scenario.body if isinstance(program, str) else program
+        result = self._controlled(lambda: replay(token, wanted, **settings))
+        return _kept(self._item, result, scenario)
+
+    def _controlled(self, run: Callable[[], Result]) -> Result:
+        from lab.pytest_race import refused
+
+        try:
+            return run()
+        except LabError as error:
+            if refused(error, self._item.config):
+                pytest.skip(str(error))
+            raise
+
+
+def _kept(item: pytest.Item, result: Result, scenario: Scenario) -> Observed:
+    """Remember what was seen, to be told if the test fails."""
+    item.stash.setdefault(_SEEN, []).append(result)
+    # Properties, unlike sections, reach JUnit files and come back from xdist's workers.
+    item.user_properties.append((f"lab:{result.scenario}", str(result.verdict)))
+    return Observed(result, scenario)
+
+
+@pytest.fixture
+def race(request: pytest.FixtureRequest) -> Race:
+    """Run a program under control, each time by another schedule, and judge what it did.
+
+    `race.explore(program, schedules=50).assert_clean()`; `race.replay(token, program)` runs it by
+    the schedule of a token.
+    """
+    return Race(request.node)
 
 
 @pytest.fixture
@@ -183,6 +250,49 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="auto",
         help="how a run is kept apart from the machine (default: %(default)s)",
     )
+
+    group.addoption(
+        "--lab-schedules",
+        type=int,
+        metavar="N",
+        help="schedules that a test under control is run by, whatever its marker says",
+    )
+    group.addoption(
+        "--lab-seed", type=int, metavar="N", help="where their random choices begin, likewise"
+    )
+    group.addoption("--lab-jobs", type=int, metavar="N", help="how many run at once, likewise")
+    group.addoption(
+        "--lab-replay",
+        metavar="TOKEN",
+        help="run tests under control by the schedule of this token only",
+    )
+    group.addoption(
+        "--lab-strict",
+        action="store_true",
+        help="where control is refused, fail the tests that ask for it; by default each runs once, "
+        "freely, with a warning",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line(
+        "markers",
+        "race(schedules=100, strategy='auto', seed=0, ..., replay=TOKEN): run the test under "
+        "control, by one schedule after another (race-lab)",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a marked test be explored instead of being run."""
+    marker = item.get_closest_marker("race")
+    if marker is None or not isinstance(item, pytest.Function):
+        return (yield)
+    from lab.pytest_race import under_control
+
+    with under_control(item, marker):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

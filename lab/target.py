@@ -17,9 +17,9 @@ from lab.search.token import Origin, Source
 if TYPE_CHECKING:
     from lab.run.root import Program
 
-Explorable: TypeAlias = Callable[..., Any] | str | Sequence[str]
-"""A function, declared as a scenario or not; the id of a scenario in the catalogue; or a command
-and its arguments."""
+Explorable: TypeAlias = "Callable[..., Any] | str | Sequence[str] | Target"
+"""A function, declared as a scenario or not; the id of a scenario in the catalogue; a command and
+its arguments; or what was made ready before."""
 
 _CATALOGUE = "scenarios"
 
@@ -57,6 +57,8 @@ def target(
     Raises UnknownName for a scenario that does not exist, DeclarationError for a wrong setting,
     ValueError for settings of what takes none.
     """
+    if isinstance(program, Target):
+        return program
     if isinstance(program, str):
         return _of_scenario(_in_catalogue(program), settings or {}, time_limit)
     if callable(program):
@@ -81,6 +83,11 @@ def found_again(origin: Origin, *, time_limit: float | None = None) -> Target:
             return target(origin.words, time_limit=time_limit)
         case Source.FUNCTION:
             return target(_function(origin.name), dict(origin.parameters), time_limit=time_limit)
+        case Source.TEST:
+            raise LabError(
+                f"the token belongs to a test, which only pytest can run: pytest --lab-replay "
+                f"TOKEN {shlex.quote(origin.name)}"
+            )
 
 
 def _in_catalogue(name: str) -> Scenario:

@@ -25,17 +25,17 @@ Detector = Callable[[Trace], Iterator[Finding]]
 DETECTORS: tuple[Detector, ...] = (
     deadlock.detect,
     hang.detect,
-    crash.detect,
-    invariant.detect,
     lost_update.detect,
     torn_message.detect,
     message_loss.detect,
+    crash.detect,
+    invariant.detect,
     zombie.detect,
     orphan.detect,
     leak.detect,
 )
-"""In the order in which a reader wants them: why the run did not end, what it got wrong, what it
-left lying about. The earlier often explains the later."""
+"""In the order in which a reader wants them: why the run did not end, what went wrong between its
+processes, what came of that, what was left lying about. The earlier often explains the later."""
 
 
 def findings(trace: Trace, *, strict_races: bool = False) -> tuple[Finding, ...]:

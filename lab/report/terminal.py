@@ -33,7 +33,7 @@ def render(result: Result, style: Style = PLAIN) -> str:
 
 
 def again(token: str, *, strict_races: bool = False) -> str:
-    """What shows the run of a token again: a command, or for a function a line of Python.
+    """What shows the run of a token again: a command, or for a function or test a line of Python.
 
     Args:
         token: as a finding carries it.
@@ -45,6 +45,8 @@ def again(token: str, *, strict_races: bool = False) -> str:
         return printable(token)
     if origin.source is Source.FUNCTION:
         return f'lab.replay("{token}"{", strict_races=True" if strict_races else ""})'
+    if origin.source is Source.TEST:
+        return f'@pytest.mark.race(replay="{token}"{", strict_races=True" if strict_races else ""})'
     return f"lab replay {token}{' --strict-races' if strict_races else ''}"
 
 

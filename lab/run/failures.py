@@ -30,7 +30,7 @@ def failure(error: BaseException) -> Failure:
         type(error).__name__,
         _cut(_message(error)),
         _place(error.__traceback__),
-        _cut("".join(traceback.format_exception(error))),
+        _cut("".join(traceback.format_exception(type(error), error, _from_body(error)))),
         is_assertion=isinstance(error, AssertionError),
     )
 
@@ -40,6 +40,30 @@ def _message(error: BaseException) -> str:
         return str(error)
     except Exception as worse:  # noqa: BLE001  # an exception class may have a bug of its own
         return f"(its message could not be read: {type(worse).__name__})"
+
+
+def _from_body(error: BaseException) -> TracebackType | None:
+    """The traceback from the body on: without the lab, and a framework that called it, above."""
+    frames = []
+    trace = error.__traceback__
+    while trace:
+        frames.append(trace)
+        trace = trace.tb_next
+    for is_own in (_is_programs, _is_outside_lab):
+        for frame in frames:
+            if is_own(Path(frame.tb_frame.f_code.co_filename)):
+                return frame
+    return error.__traceback__
+
+
+def _is_programs(path: Path) -> bool:
+    return _is_outside_lab(path) and not _INSTALLED & {*path.parts}
+
+
+def _is_outside_lab(path: Path) -> bool:
+    """No part of the lab, nor of what comes with Python."""
+    in_library = path.is_relative_to(_STANDARD) and not _INSTALLED & {*path.parts}
+    return not in_library and not path.is_relative_to(_LAB) and os.path.exists(path)
 
 
 def _place(trace: TracebackType | None) -> str:
@@ -60,8 +84,7 @@ def _lines(trace: TracebackType | None) -> Iterator[tuple[Path, int]]:
         here = Path.cwd()
     for frame in traceback.extract_tb(trace):
         path = Path(frame.filename)
-        in_library = path.is_relative_to(_STANDARD) and not _INSTALLED & {*path.parts}
-        if in_library or path.is_relative_to(_LAB) or not os.path.exists(path):
+        if not _is_outside_lab(path):
             continue
         shown = path.relative_to(here) if here and path.is_relative_to(here) else path
         yield shown, frame.lineno or 0

@@ -12,7 +12,7 @@ class LabError(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one run; all times in seconds."""
+    """Bounds of one run, and what it may leave; all times in seconds."""
 
     seconds: float = 10.0
     """After this the run is ended, whatever it does."""
@@ -24,6 +24,12 @@ class Limits:
     """A child that was reaped, but only after so long, counts as a zombie."""
     orphan_after: float = 0.05
     """How long a process may outlive its parent before it counts as an orphan."""
+    scratch: tuple[str, ...] = ()
+    """Directories that somebody else clears: a file is not left behind there."""
+
+    def keeps(self, path: str) -> bool:
+        """Whether a file may stay where it is."""
+        return any(path.startswith(f"{directory}/") for directory in self.scratch)
 
 
 class Isolation(enum.StrEnum):

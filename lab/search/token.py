@@ -73,6 +73,7 @@ class Source(enum.StrEnum):
     SCENARIO = "scenario"
     COMMAND = "command"
     FUNCTION = "function"
+    TEST = "test"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class Origin:
 
     source: Source
     words: tuple[str, ...]
-    """The scenario's id; the command and its arguments; "module:qualname" of the function."""
+    """The scenario's id; the command and its arguments; "module:qualname" of the function; the
+    test's node id."""
     parameters: tuple[tuple[str, str], ...] = ()
     """Those that were set, of a scenario."""
 

@@ -288,7 +288,7 @@ class Runner:
         left = list(ipc_tables.listing(self._kept.mounts.queues))
         for layer in self._kept.mounts.tmp:
             left += ipc_tables.files_below(layer.changes, layer.path, layer.original)
-        return left
+        return [entry for entry in left if not self._limits.keeps(entry.name)]
 
     def _clear(self) -> None:
         """Empty the sandbox for the next run."""

@@ -1,0 +1,118 @@
+"""A test under control: what the marker `race` does.
+
+The body of the test, unchanged, is run many times as the root of a tree of processes, each time
+under another schedule. What any schedule shows fails the test, with the schedule that shows it
+again.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lab.exploration import explore, replay
+from lab.finding import Result, Verdict
+from lab.pytest_body import Body, replaced, temporary_directory
+from lab.report.terminal import render
+from lab.run.limits import LabError, Limits
+from lab.run.root import Function
+from lab.search.token import Origin, Source
+from lab.target import Target
+
+_SETTINGS = frozenset(inspect.signature(explore).parameters) - {"program", "parameters", "progress"}
+_REPLAY = "replay"
+
+
+@contextmanager
+def under_control(item: pytest.Function, marker: pytest.Mark) -> Iterator[None]:
+    """Within this, the item's test is the exploration of its body.
+
+    Args:
+        item: a test function.
+        marker: says how to explore it.
+    """
+    body = Body(item)
+
+    def runtest() -> None:
+        mistake = ""
+        try:
+            result = _run(item, body, _settings(marker, item.config))
+        except (LabError, LookupError, ValueError) as error:
+            mistake = str(error)
+        if mistake:  # told by itself, and not as what happened while that was handled
+            pytest.fail(f"race: {mistake}", pytrace=False)
+        item.user_properties.append(("lab:race", f"{result.verdict}, {result.runs} runs"))
+        body.give_up_too(result.output)
+        if result.verdict not in (Verdict.PASSED, Verdict.PROVED):
+            pytest.fail(render(result), pytrace=False)
+
+    with replaced(item, runtest):
+        yield
+
+
+def overridden(settings: Mapping[str, Any], config: pytest.Config) -> dict[str, Any]:
+    """Settings of an exploration, where the command line does not say otherwise."""
+    given = {
+        "schedules": config.option.lab_schedules,
+        "seed": config.option.lab_seed,
+        "jobs": config.option.lab_jobs,
+    }
+    return {**settings, **{name: value for name, value in given.items() if value is not None}}
+
+
+def refused(error: LabError, config: pytest.Config) -> bool:
+    """Whether this is about a machine that refuses control, and the user puts up with that."""
+    from lab.run.control import ControlRefusedError
+
+    return isinstance(error, ControlRefusedError) and not config.option.lab_strict
+
+
+def _settings(marker: pytest.Mark, config: pytest.Config) -> dict[str, Any]:
+    """How to explore a test: like pytest, it ends with the first thing that is wrong.
+
+    Raises ValueError for what makes no sense.
+    """
+    if marker.args:
+        raise ValueError("write settings by name, as in race(schedules=200)")
+    if unknown := set(marker.kwargs) - _SETTINGS - {_REPLAY}:
+        known = ", ".join(sorted({*_SETTINGS, _REPLAY}))
+        raise ValueError(f"there is no setting {', '.join(sorted(unknown))}; there are: {known}")
+    settings = overridden({"stop_at_first": True, **marker.kwargs}, config)
+    if config.option.lab_replay is not None:
+        settings[_REPLAY] = config.option.lab_replay
+    return settings
+
+
+def _run(item: pytest.Function, body: Body, settings: dict[str, Any]) -> Result:
+    token, limit = settings.pop(_REPLAY, None), settings.pop("time_limit", None)
+    limits = Limits(seconds=limit or Limits.seconds, scratch=temporary_directory(item))
+    program = Function(item.nodeid, body)
+    wanted = Target(Origin(Source.TEST, (item.nodeid,)), item.nodeid, program, limits)
+    try:
+        if token is not None:
+            return replay(token, wanted, strict_races=settings.get("strict_races", False))
+        return explore(wanted, **settings)
+    except LabError as error:
+        if not refused(error, item.config):
+            raise
+        item.warn(
+            pytest.PytestWarning(f"{item.nodeid} ran once and freely, under no control: {error}")
+        )
+        return _observed(program, limits)
+
+
+def _observed(program: Function, limits: Limits) -> Result:
+    from lab.run.observe import observe_body
+    from lab.verdict import conclude
+
+    began = time.monotonic()
+    trace = observe_body(program.name, program.body, limits=limits)
+    kept = tuple(each for each in trace.objects if not limits.keeps(each.name))
+    trace = replace(trace, objects=kept)
+    return conclude([trace], scenario=program.name, seconds=time.monotonic() - began)
