@@ -6,6 +6,7 @@ import os
 
 from lab.kernel.ptrace import Stop, StopKind
 from lab.run.control.calls.futex import words_changed_by_exit
+from lab.run.control.calls.priority import locks_left_by_exit
 from lab.run.control.program import adopt_children
 from lab.run.control.robust import give_up as give_up_locks
 from lab.run.control.task import Process, Task, Where
@@ -24,6 +25,7 @@ def gone(world: World, task: Task, stop: Stop) -> None:
     give_up_locks(world, task)
     world.waiters = [waiter for waiter in world.waiters if waiter.task is not task]
     words_changed_by_exit(world)
+    locks_left_by_exit(world)
     world.signals_may_be_pending()
 
 

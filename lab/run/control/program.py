@@ -12,6 +12,7 @@ from lab.kernel.kcmp import same_memory
 from lab.kernel.ptrace import StopKind
 from lab.kernel.window import Space
 from lab.run.control.calls.futex import words_changed_by_exit
+from lab.run.control.calls.priority import locks_left_by_exit
 from lab.run.control.machine import UnexpectedStopError
 from lab.run.control.robust import give_up as give_up_locks
 from lab.run.control.semaphore import set_breakpoints
@@ -93,6 +94,7 @@ def became_another_program(world: World, task: Task) -> None:
     world.forget_timers(process, PosixTimer)
     world.waiters = [waiter for waiter in world.waiters if waiter.task.process is not process]
     words_changed_by_exit(world)
+    locks_left_by_exit(world)
     process.space.leave()
     process.space = Space(open_memory(process.host))
     process.command = command_of(process.host)

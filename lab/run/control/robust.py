@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.kernel import procfs, robust_list
+from lab.kernel import robust_list
 from lab.kernel.window import SharedMemory
 from lab.run.control.task import Process, Task
 from lab.run.control.world import World
@@ -53,12 +53,11 @@ def _held(task: Task) -> list[Held]:
     while entry != head and entry and len(entries) < robust_list.LONGEST:
         entries.append(entry)
         entry = space.word(entry & ~1)
-    owner = task.process.pid if task.tid == task.process.host else procfs.inner_pid(task.tid)
     found = []
     for each in entries:
         # The lowest bit says that the lock lends its priority; the list goes by the rest.
         address = (each & ~1) + to_word & (1 << 64) - 1
         region = space.region_at(address)
         if region is not None and region.closed:
-            found.append(Held(region.memory, region.offset + address - region.start, owner))
+            found.append(Held(region.memory, region.offset + address - region.start, task.inner))
     return found

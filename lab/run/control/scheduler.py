@@ -151,7 +151,8 @@ class Scheduler:
     def _signals_come_first(task: Task, operation: Operation, *, interrupted: bool) -> bool:
         """Whether the task meets pending signals first, and comes back to its operation then."""
         if interrupted:
-            return not handled(task) or (operation.restarts and restarts(task))
+            goes_on = operation.always_restarts or (operation.restarts and restarts(task))
+            return goes_on or not handled(task)
         if not task.check_signals or operation.takes_signals:
             return False
         task.check_signals = False

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lab.kernel import procfs
 from lab.kernel.arch import Registers
 from lab.kernel.window import Region, Space
 from lab.search.strategy import Pending
@@ -111,6 +112,12 @@ class Task:
         return self.tid == self.process.host and len(self.process.tasks) > 1
 
     @property
+    def inner(self) -> int:
+        """Its thread id, as the program knows it."""
+        leader = self.tid == self.process.host
+        return self.process.pid if leader else procfs.inner_pid(self.tid)
+
+    @property
     def space(self) -> Space:
         """The address space that it runs in."""
         return self.process.space
@@ -151,6 +158,8 @@ class Operation:
     """It waits for signals: one that is pending ends it, and is not delivered before it."""
     restarts = False
     """What the kernel would do after a signal, to go on with the wait, is for the lab to do."""
+    always_restarts = False
+    """It never ends for a signal, whatever its handler says."""
     sleeps = False
     """It is a mere sleep: the default order lets everybody else go first."""
     waits = False

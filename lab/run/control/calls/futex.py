@@ -16,13 +16,19 @@ from dataclasses import dataclass
 
 from lab.kernel import ptrace
 from lab.kernel.arch import Registers
-from lab.run.control.task import CallOperation, Effect, Operation, Task
+from lab.run.control.task import CallOperation, Effect, Task
 from lab.run.control.timing import now_of, timespec
 from lab.run.control.world import World
 from lab.trace import Action
 
-_WAIT, _WAKE, _REQUEUE, _CMP_REQUEUE, _WAKE_OP, _WAIT_BITSET, _WAKE_BITSET = 0, 1, 3, 4, 5, 9, 10
-_PRIVATE, _REALTIME = 128, 256
+WAIT, _WAKE, _REQUEUE, _CMP_REQUEUE, _WAKE_OP, _WAIT_BITSET, _WAKE_BITSET = 0, 1, 3, 4, 5, 9, 10
+WAITS = (WAIT, _WAIT_BITSET)
+WAKES = (_WAKE, _WAKE_BITSET, _REQUEUE, _CMP_REQUEUE, _WAKE_OP)
+LOCK, LOCK_2 = 6, 13
+"""FUTEX_LOCK_PI, whose time limits are of the clock of the day, and FUTEX_LOCK_PI2."""
+COMMAND = 0x7F
+"""The operation without its flags."""
+_REALTIME = 256
 _ANY = 0xFFFFFFFF
 
 Key = tuple[str, int]
@@ -39,6 +45,8 @@ class Waiter:
     bits: int
     address: int
     woken: bool = False
+    is_owed: bool = False
+    """It waits to be made the owner of a lock, and nothing else wakes it."""
 
 
 def key_of(task: Task, address: int) -> Key:
@@ -85,7 +93,7 @@ class FutexWait(FutexOperation):
         expected = self.regs[2] & 0xFFFFFFFF
         if value_at(task, self.regs[0]) != expected:
             return self.returning(task, -errno.EAGAIN)
-        bits = self.regs[5] & _ANY if self.regs[1] & 0x7F == _WAIT_BITSET else _ANY
+        bits = self.regs[5] & _ANY if self.regs[1] & COMMAND == _WAIT_BITSET else _ANY
         waiter = Waiter(task, self.key, expected, bits, self.regs[0])
         self.world.waiters.append(waiter)
         task.operation = FutexSleep(self.world, task, self.regs, waiter)
@@ -102,9 +110,9 @@ class FutexSleep(FutexOperation):
         super().__init__(world, task, regs)
         self.waiter = waiter
         if regs[3]:
-            limit = timespec(task.space, regs[3])
-            if regs[1] & 0x7F == _WAIT_BITSET:  # absolute
-                limit -= now_of(world, 0 if regs[1] & _REALTIME else 1)
+            limit, operation = timespec(task.space, regs[3]), regs[1] & COMMAND
+            if operation != WAIT:  # absolute
+                limit -= now_of(world, 0 if regs[1] & _REALTIME or operation == LOCK else 1)
             self.deadline = world.clock + max(0, limit)
             # The time-outs of locks inside a process (the interpreter's 5 ms) are no event of
             # the program: they fire only when nobody else can move.
@@ -147,7 +155,7 @@ class FutexWake(FutexOperation):
 
     def perform(self, task: Task) -> Effect:
         """Wake the longest waiting, up to the number asked for."""
-        operation, count = self.regs[1] & 0x7F, self.argument(2)
+        operation, count = self.regs[1] & COMMAND, self.argument(2)
         bits = self.regs[5] & _ANY if operation == _WAKE_BITSET else _ANY
         if operation == _CMP_REQUEUE and value_at(task, self.regs[0]) != self.regs[5] & _ANY:
             return self.returning(task, -errno.EAGAIN)
@@ -156,7 +164,7 @@ class FutexWake(FutexOperation):
         woken = wake(self.world, self.key, count, bits)
         if operation in (_REQUEUE, _CMP_REQUEUE):
             target = key_of(task, self.regs[4])
-            moved = [w for w in self.world.waiters if w.key == self.key and not w.woken]
+            moved = [w for w in self.world.waiters if w.key == self.key and not w.is_owed]
             for waiter in moved[: self.argument(3)]:
                 waiter.key, waiter.address = target, self.regs[4]
                 woken += operation == _CMP_REQUEUE
@@ -203,7 +211,7 @@ def wake(world: World, key: Key, count: int, bits: int = _ANY) -> int:
     for waiter in world.waiters:
         if woken >= count:
             break
-        if waiter.key == key and not waiter.woken and waiter.bits & bits:
+        if waiter.key == key and not waiter.is_owed and waiter.bits & bits:
             waiter.woken = True
             woken += 1
     world.waiters = [waiter for waiter in world.waiters if not waiter.woken]
@@ -216,31 +224,6 @@ def words_changed_by_exit(world: World) -> None:
     It writes to the word that pthread_join waits on, and to the robust locks that the task held.
     """
     for waiter in world.waiters:
-        if value_at(waiter.task, waiter.address) != waiter.expected:
+        if not waiter.is_owed and value_at(waiter.task, waiter.address) != waiter.expected:
             waiter.woken = True
     world.waiters = [waiter for waiter in world.waiters if not waiter.woken]
-
-
-class PriorityFutex(FutexOperation):
-    """Locks that lend their priority: taken and released by the kernel itself."""
-
-    action = Action.UPDATE
-    enters = True
-
-    def perform(self, task: Task) -> Effect:
-        """Enter the call; it may sleep there."""
-        return Effect(result=task.machine.enter_call(task, self))
-
-
-def _futex(world: World, task: Task, _name: str, regs: Registers) -> Operation | None:
-    operation = regs[1] & 0x7F
-    if not task.space.read(regs[0], 4):
-        return None  # a pointer to nowhere: the kernel says so
-    if operation in (_WAIT, _WAIT_BITSET):
-        return FutexWait(world, task, regs)
-    if operation in (_WAKE, _WAKE_BITSET, _REQUEUE, _CMP_REQUEUE, _WAKE_OP):
-        return FutexWake(world, task, regs)
-    return PriorityFutex(world, task, regs)
-
-
-TABLE = {"futex": _futex}
