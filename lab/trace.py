@@ -70,6 +70,9 @@ class Process:
     """Exit status as `os.waitstatus_to_exitcode` gives it (negative: a signal), where known."""
     helper: bool = False
     """multiprocessing's resource tracker or forkserver: no concern of the program's author."""
+    zombie: float | None = None
+    """When it could first be waited for, which is later than `ended` by the time that the kernel
+    takes to give back its memory: seconds, for a large one. None: at once."""
 
 
 @dataclass(frozen=True)

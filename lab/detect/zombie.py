@@ -14,10 +14,11 @@ ends first, so that a parent moves on or sleeps proves nothing. What proves it:
   Under control time is virtual, and a duration means nothing: there the order of the steps tells.
 
 Not reported: multiprocessing's helpers and their children, which they reap by rules of their own;
-a process that was alive when the lab stopped the run; an exit that cannot be told to be earlier
-than the parent's, for init reaps whoever outlives its parent; and, in a run that the *lab* cut
-short while it moved (interrupted, too many processes, a broken sandbox), a child whose parent
-still lived and might have waited in time.
+a process that was alive when the lab stopped the run, or that the kernel was still taking down, so
+that nobody could have waited for it; an exit that cannot be told to be earlier than the parent's,
+for init reaps whoever outlives its parent; and, in a run that the *lab* cut short while it moved
+(interrupted, too many processes, a broken sandbox), a child whose parent still lived and might have
+waited in time.
 """
 
 from __future__ import annotations
@@ -76,8 +77,9 @@ def _zombie(trace: Trace, child: Process) -> _Zombie | None:
         return None
     if child.orphaned is not None:
         return None  # init is its parent by then
+    since = child.ended if child.zombie is None else child.zombie
     if child.reaped is not None:
-        lasted = child.reaped - child.ended
+        lasted = child.reaped - since
         proven = trace.mode != "controlled" and lasted > trace.zombie_limit
         until = f"{parent.name} waited for it (allowed: {trace.zombie_limit:g} s)"
     elif parent.ended is not None:
@@ -87,11 +89,12 @@ def _zombie(trace: Trace, child: Process) -> _Zombie | None:
         proven = lasted > 0 or trace.mode == "controlled"
         until = f"{parent.name} ended without having waited for it"
     else:
-        lasted = trace.seconds - child.ended
+        lasted = trace.seconds - since
         if trace.mode == "controlled":
             proven = trace.ending in (Ending.COMPLETED, Ending.STUCK)
         else:
-            proven = trace.ending in _HAD_ITS_TIME or lasted > trace.zombie_limit
+            had_its_time = trace.ending in _HAD_ITS_TIME or lasted > trace.zombie_limit
+            proven = lasted > 0 and had_its_time
         until = f"the run was {'over' if trace.ending is Ending.COMPLETED else 'stopped'}"
     return _Zombie(child, _when(trace, child), lasted, until) if proven else None
 

@@ -24,6 +24,7 @@ class Seen:
     """What it executes, as `procfs.image` tells it."""
     started: float
     ended: float | None = None
+    zombie: float | None = None
     reaped: float | None = None
     outlived_parent: float | None = None
     """When it was first seen alive with init as its parent."""
@@ -44,6 +45,11 @@ class Seen:
     def alive(self) -> bool:
         """Not yet seen to have ended."""
         return self.ended is None
+
+    @property
+    def is_leaving(self) -> bool:
+        """It runs no more of its code, and nobody can wait for it yet."""
+        return self.ended is not None and self.status is None
 
     @property
     def helper(self) -> bool:
@@ -67,8 +73,9 @@ class Seen:
             return None
         return max(since for _, since in self.sleeps.values())
 
-    def told(self) -> Process:
-        """As the trace tells it."""
+    def told(self, now: float) -> Process:
+        """As the trace tells it at the end of the run, which is now."""
+        zombie = next((when for when in (self.zombie, self.reaped) if when is not None), now)
         return Process(
             self.name,
             self.pid,
@@ -80,4 +87,5 @@ class Seen:
             self.orphaned,
             self.status,
             self.helper,
+            zombie if self.ended is not None else None,
         )

@@ -182,9 +182,11 @@ class Watch:
                 before, since = seen.sleeps.get(thread, ("", now))
                 sleeps[thread] = (sleep, since if sleep and sleep == before else self.now)
             seen.sleeps = sleeps
-        # A helper that sleeps is idle; one that moves may be about to wake somebody.
+        # A helper that sleeps is idle; one that moves may be about to wake somebody. So is one that
+        # is leaving: who waits for it, or for the end of a pipe that it held, has yet to be woken.
         asleep = [seen.asleep_since for seen in self.alive]
-        if not asleep or None in asleep:
+        leaving = any(seen.is_leaving for seen in self._current.values())
+        if not asleep or None in asleep or leaving:
             return None
         return now - max(self._last_change, *(since for since in asleep if since is not None))
 
@@ -217,7 +219,8 @@ class Watch:
 
     def processes(self) -> tuple[Process, ...]:
         """Everything seen, as the trace tells it."""
-        return tuple(seen.told() for seen in self._seen)
+        now = self.now
+        return tuple(seen.told(now) for seen in self._seen)
 
     def _telling_wait(self, seen: Seen, family: list[int]) -> Wait:
         """Of several threads, the wait that tells most: a timed one, else one on a shared thing."""
@@ -248,6 +251,8 @@ class Watch:
 
     def _has_ended(self, seen: Seen, now: float) -> None:
         seen.status = process_stat.exit_status(seen.pid)
+        if seen.status is not None:
+            seen.zombie = now
         if seen.ended is not None:
             return
         self._ends(seen, now)

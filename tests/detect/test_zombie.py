@@ -35,6 +35,22 @@ def test_a_child_reaped_too_late_is_one_in_a_free_run() -> None:
     assert "allowed: 1 s" in finding.summary
 
 
+def test_the_time_that_the_kernel_takes_for_an_exit_is_not_the_parents() -> None:
+    large = dataclasses.replace(child(ended=0.5, reaped=3.5), zombie=3.4)
+    forgotten = dataclasses.replace(large, reaped=4.9)
+
+    assert not list(detect(run(large, zombie_limit=1.0)))
+    (finding,) = detect(run(forgotten, zombie_limit=1.0))
+    assert "1.50 s" in finding.summary
+
+
+def test_one_that_was_still_being_taken_down_when_the_run_was_stopped_is_none() -> None:
+    leaving = dataclasses.replace(child(ended=8.0), zombie=10.0)
+    stopped = run(leaving, root=LIVING_ROOT, ending=Ending.TIMED_OUT, seconds=10.0)
+
+    assert not list(detect(stopped))
+
+
 def test_under_control_time_is_virtual_and_no_duration_counts() -> None:
     late = child(ended=0.5, reaped=1.75)
 

@@ -20,6 +20,7 @@ import pytest
 
 from lab.detect import findings
 from lab.finding import Kind
+from lab.kernel import process_stat
 from lab.run.watch import Watch
 from lab.trace import Process, Trace
 from tests.forked import in_child, stranger
@@ -95,7 +96,7 @@ def test_whoever_ends_before_his_elder_is_none_when_they_are_waited_for_in_order
         for child in [forked(elder), forked(younger)]:
             os.waitpid(child, 0)
 
-    trace = sandbox(body)
+    trace = sandbox(body, zombie_after=60.0)
 
     assert findings(trace) == ()
     elder, younger = trace.processes[1:]
@@ -108,6 +109,7 @@ def test_whoever_ends_before_his_elder_is_none_when_they_are_waited_for_in_order
 def test_a_zombie_that_lasted_too_long_is_one_although_it_was_reaped(sandbox: Sandbox) -> None:
     def body() -> None:
         child = forked(lambda: None)
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
         be_seen()
         time.sleep(0.2)
         os.waitpid(child, 0)
@@ -226,17 +228,18 @@ def test_a_daemon_by_double_fork_is_an_orphan_of_its_middle(sandbox: Sandbox) ->
     assert (finding.kind, finding.processes) == (Kind.ORPHAN, ("P1", "P2"))
 
 
-def test_the_children_of_an_orphan_do_not_hold_the_end_up(sandbox: Sandbox) -> None:
+def test_the_children_of_an_orphan_do_not_hold_the_end_up(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def orphan() -> None:
         forked(signal.pause)
         signal.pause()
 
-    began = time.monotonic()
+    monkeypatch.setattr("lab.run.init._HELPERS_PATIENCE", 600.0)
     trace = sandbox(lambda: _leave(orphan))
 
     assert kinds(trace) == {Kind.ORPHAN}
-    assert trace.seconds < 1.5
-    assert time.monotonic() - began < 30
+    assert trace.seconds < 300
 
 
 @pytest.mark.usefixtures("interpreter")
@@ -298,9 +301,10 @@ def test_multiprocessing_is_clean(sandbox: Sandbox, context: ForkContext | Spawn
         workers = [context.Process(target=_hold, args=(lock,)) for _ in range(3)]
         for worker in workers:
             worker.start()
-        # Joined by the exit functions, as at the end of a script.
+        # Joined by the exit functions, as at the end of a script: in order, so that the second may
+        # have to wait for the first.
 
-    trace = sandbox(body, seconds=60.0)
+    trace = sandbox(body, seconds=60.0, zombie_after=60.0)
 
     assert findings(trace) == ()
     assert trace.root.status == 0
@@ -431,6 +435,35 @@ def test_one_look_at_a_sleeper_proves_nothing_however_long_it_takes(
     assert first is not None
     assert second is not None
     assert first < 0 <= second
+
+
+def test_one_whom_the_kernel_is_taking_down_is_no_zombie_and_keeps_the_run_moving(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To give back some gigabytes takes it seconds, in which a parent can but wait."""
+
+    def watched() -> tuple[list[float | None], float, Process]:
+        with stranger(signal.pause) as sleeper:
+            child = forked(signal.pause)
+            watch = Watch(lambda: [sleeper, child], orphan_after=1.0)
+            watch.look()
+            monkeypatch.setattr(process_stat, "is_ending", lambda pid: pid == child)
+            watch.look()
+            unmoved = [watch.look_at_sleeps()]
+            os.kill(child, signal.SIGKILL)
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+            before = watch.now
+            watch.look()
+            unmoved.append(watch.look_at_sleeps())
+            os.waitpid(child, 0)
+            return unmoved, before, watch.processes()[1]
+
+    (leaving, dead), before, child = in_child(watched)
+
+    assert (leaving, dead is None) == (None, False)
+    assert child.ended is not None
+    assert child.zombie is not None
+    assert child.ended < before < child.zombie
 
 
 def test_all_that_one_look_finds_bears_one_time() -> None:
