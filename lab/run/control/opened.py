@@ -66,10 +66,22 @@ def _link(task: Task, name: str) -> str | None:
     except procfs.VANISHED:
         return None
     except PermissionError:
-        raise UnexpectedStopError(
-            f"{task.name} hides what it has open (it has other rights than the lab, or is not "
-            "dumpable); explore it as root"
-        ) from None
+        raise _hidden(task) from None
+
+
+def _hidden(task: Task) -> UnexpectedStopError:
+    return UnexpectedStopError(
+        f"{task.name} hides what it has open (it has other rights than the lab, or is not "
+        "dumpable); explore it as root"
+    )
+
+
+def _descriptors(task: Task) -> list[int]:
+    """The numbers that a task has open. Raises UnexpectedStopError as `_link` does."""
+    try:
+        return sorted(map(int, os.listdir(f"/proc/{task.tid}/fd")))
+    except PermissionError:
+        raise _hidden(task) from None
 
 
 def path_argument(task: Task, directory: int, address: int) -> str:
@@ -208,7 +220,7 @@ def closed_by_end(world: World, task: Task, *, by_exec: bool = False) -> tuple[s
 def closed_by(world: World, task: Task, closes: Callable[[int], bool]) -> tuple[str, ...]:
     """What others may notice when a task closes all its descriptors that a function names."""
     found: dict[str, None] = {}
-    for number in sorted(map(int, os.listdir(f"/proc/{task.tid}/fd"))):
+    for number in _descriptors(task):
         target = target_of(task, number)
         if (target.startswith(_PLAIN) and not world.has_locks(target)) or not closes(number):
             continue
@@ -222,7 +234,7 @@ def closed_by(world: World, task: Task, closes: Callable[[int], bool]) -> tuple[
 
 def share_positions(world: World, task: Task) -> None:
     """A fork: from now on two processes read and write where the other left off."""
-    for number in os.listdir(f"/proc/{task.tid}/fd"):
-        target = target_of(task, int(number))
+    for number in _descriptors(task):
+        target = target_of(task, number)
         if target.startswith("/") and (identity := world.names.of_file(target)):
             world.names.shared_positions.add(identity)

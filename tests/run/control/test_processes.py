@@ -401,6 +401,10 @@ def test_a_program_that_hides_from_tracers_is_followed(compiled: Compile) -> Non
     """
     traces = explore(compiled(source), 3)
 
+    if os.geteuid():  # from whom it is hidden: then it cannot be followed, and must not pass
+        assert {trace.ending for trace in traces} == {Ending.BROKEN}
+        assert "P0 hides what it has open" in traces[0].trouble
+        return
     completed(traces)
     assert len(traces[0].processes) == 2
 
