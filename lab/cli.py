@@ -191,8 +191,13 @@ def _grammar() -> argparse.ArgumentParser:
     verbs["list"].add_argument(
         "-v", "--verbose", action="store_true", help="with parameters and their defaults"
     )
-    for name in ("run", "explore"):
-        verbs[name].add_argument("ids", nargs="+", metavar="ID", help="FAMILY.NAME, or a FAMILY")
+    verbs["run"].add_argument("ids", nargs="+", metavar="ID", help="FAMILY.NAME, or a FAMILY")
+    verbs["explore"].add_argument(
+        "ids",
+        nargs="+",
+        metavar="ID",
+        help="FAMILY.NAME, or a FAMILY; or MODULE:NAME, a function of yours",
+    )
     verbs["compare"].add_argument(
         "bug", metavar="BUG", help="FAMILY.NAME; or the token or the saved schedule of a bug"
     )

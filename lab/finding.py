@@ -13,19 +13,23 @@ from lab.trace import Event
 
 
 class Kind(enum.StrEnum):
-    """What can be wrong with a program made of processes."""
+    """What can be wrong with a program made of processes.
 
-    LOST_UPDATE = "lost-update"
-    DATA_RACE = "data-race"
+    In the order in which a reader wants them: why the run did not end, what went wrong between its
+    processes, what came of that, what was left lying about. The earlier often explains the later.
+    """
+
     DEADLOCK = "deadlock"
     HANG = "hang"
-    ZOMBIE = "zombie"
-    ORPHAN = "orphan"
-    LEAK = "leak"
-    MESSAGE_LOSS = "message-loss"
+    LOST_UPDATE = "lost-update"
     TORN_MESSAGE = "torn-message"
+    MESSAGE_LOSS = "message-loss"
+    DATA_RACE = "data-race"
     CRASH = "crash"
     INVARIANT = "invariant"
+    ORPHAN = "orphan"
+    ZOMBIE = "zombie"
+    LEAK = "leak"
 
 
 class Verdict(enum.StrEnum):
@@ -128,7 +132,7 @@ class Result:
     runs: int
     seconds: float
     findings: tuple[Finding, ...] = ()
-    """Distinct findings, in the order in which they were first seen."""
+    """Distinct findings in the order of their kinds, and of a kind as they were first seen."""
     seen_in: tuple[int, ...] = ()
     """For each finding, in how many runs it was seen."""
     reason: str = ""

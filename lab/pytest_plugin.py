@@ -46,7 +46,7 @@ class Observed:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Distinct findings, in the order in which they were first seen."""
+        """Distinct findings, what explains before what it leads to."""
         return self.result.findings
 
     def assert_clean(self) -> None:

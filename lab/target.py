@@ -82,7 +82,7 @@ def found_again(origin: Origin, *, time_limit: float | None = None) -> Target:
         case Source.COMMAND:
             return target(origin.words, time_limit=time_limit)
         case Source.FUNCTION:
-            return target(_function(origin.name), dict(origin.parameters), time_limit=time_limit)
+            return target(_of_token(origin), dict(origin.parameters), time_limit=time_limit)
         case Source.TEST:
             raise LabError(
                 f"the token belongs to a test, which only pytest can run: pytest --lab-replay "
@@ -145,18 +145,29 @@ def _of_command(arguments: Sequence[str], limits: Limits) -> Target:
     return Target(Origin(Source.COMMAND, command.arguments), shlex.join(arguments), command, limits)
 
 
-def _function(name: str) -> Callable[..., Any]:
+def function(name: str) -> Callable[..., Any]:
+    """The function "module:qualname".
+
+    Raises LabError if there is none.
+    """
     module, _, qualname = name.partition(":")
-    hint = f"give it yourself: lab.replay(token, {qualname.rpartition('.')[2]})"
-    # What is called __main__ now is another program than it was then.
-    if module == "__main__" or "<" in qualname:
-        raise LabError(f"the token belongs to {name}, which no name leads to; {hint}")
     try:
         found: Any = importlib.import_module(module)
         for part in qualname.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise LabError(f"the token belongs to the function {name}: {error}; {hint}") from error
+    except Exception as error:  # whatever a module of a user's may raise when it is imported
+        raise LabError(f"there is no function {name}: {type(error).__name__}: {error}") from error
     if not callable(found):
-        raise LabError(f"the token belongs to {name}, which is no function any more; {hint}")
+        raise LabError(f"{name} is no function")
     return found  # type: ignore[no-any-return]  # checked just above
+
+
+def _of_token(origin: Origin) -> Callable[..., Any]:
+    name = origin.name
+    hint = f"give it yourself: lab.replay(token, {name.rpartition(':')[2].rpartition('.')[2]})"
+    if not origin.has_a_name:
+        raise LabError(f"the token belongs to {name}, which no name leads to; {hint}")
+    try:
+        return function(name)
+    except LabError as error:
+        raise LabError(f"the token belongs to a function: {error}; {hint}") from error

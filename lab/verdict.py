@@ -132,6 +132,7 @@ class Series:
             search: how the schedules of controlled runs were chosen.
             proved_for: the scope in which that search left no interleaving out; "" if it did.
         """
+        findings = tuple(sorted(self._first.values(), key=lambda each: _RANK[each.kind]))
         undecided = list(self._tell_undecided())
         verdict, reason = self._verdict(undecided, search, proved_for)
         told = [*(undecided if self._first else []), *self._tell_races()]
@@ -144,8 +145,8 @@ class Series:
             verdict=verdict,
             runs=self.runs,
             seconds=seconds,
-            findings=tuple(self._first.values()),
-            seen_in=tuple(self._counts[identity] for identity in self._first),
+            findings=findings,
+            seen_in=tuple(self._counts[finding.identity] for finding in findings),
             reason=reason,
             notes=tuple(notes),
             outcomes=self._outcomes(),
@@ -177,7 +178,10 @@ class Series:
             yield f"{more} other runs could not be judged either"
 
     def _tell_races(self) -> Iterator[str]:
+        explained = {finding.object for finding in self._first.values()}
         for identity, race in self._races.items():
+            if race.object in explained:
+                continue  # what came of it is told already
             yield (
                 f"data race on {race.object} in {self._counts[identity]} of "
                 f"{counted(self.runs, 'run')}: {race.summary} By itself that is no failure; "
@@ -196,6 +200,7 @@ class Series:
         return tuple(Outcome(result, runs, allowed) for (result, allowed), runs in rows)
 
 
+_RANK = {kind: rank for rank, kind in enumerate(Kind)}
 _NOTHING = (
     "nothing was tested: there was one process and no shared object; let the body start processes "
     "or use an IPC object, or let it return a Tally or Messages"

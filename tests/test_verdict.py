@@ -68,10 +68,10 @@ def test_a_finding_is_told_as_the_first_run_that_showed_it_tells_it() -> None:
     assert "1 of 15" in _conclude(KEPT, other, LOST).findings[0].summary
 
 
-def test_findings_come_in_the_order_in_which_they_were_seen() -> None:
+def test_what_explains_comes_before_what_it_leads_to_whenever_it_was_seen() -> None:
     kinds = [finding.kind for finding in _conclude(ZOMBIE, LOST, ZOMBIE).findings]
 
-    assert kinds == [Kind.ZOMBIE, Kind.LOST_UPDATE]
+    assert kinds == [Kind.LOST_UPDATE, Kind.ZOMBIE]
 
 
 def test_a_pass_states_its_scope() -> None:

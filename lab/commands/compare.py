@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from lab.catalogue import select
 from lab.commands.output import Output, UsageError
-from lab.commands.replay import look_here, token_of
-from lab.commands.running import demand_linux, exit_status, reported, settings
+from lab.commands.replay import token_of
+from lab.commands.running import demand_linux, exit_status, look_here, reported, settings
 from lab.corpus import BadFile, Corpus
 from lab.loop import Plan
 from lab.report.compare import compare

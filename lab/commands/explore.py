@@ -1,4 +1,4 @@
-"""`lab explore`: run scenarios under control, each time with another schedule."""
+"""`lab explore`: run scenarios and functions under control, each time with another schedule."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from lab.catalogue import select
 from lab.commands.output import Output, UsageError
-from lab.commands.running import demand_linux, exit_status, reported, settings
+from lab.commands.running import demand_linux, exit_status, look_here, reported, settings
 from lab.corpus import BadFile, Corpus
 from lab.loop import Plan
 from lab.report.json import result_object
 from lab.report.terminal import render
+from lab.run.limits import LabError
 from lab.search.named import UnknownStrategy, WrongSetting
 
 if TYPE_CHECKING:
@@ -23,15 +24,24 @@ if TYPE_CHECKING:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Explore what was asked for; the exit status is the worst verdict's."""
-    from lab.target import target
+    demand_linux()
+    from lab.target import function, target
 
-    scenarios = select(arguments.ids)
+    names = [name for name in arguments.ids if ":" in name]
+    ids = [name for name in arguments.ids if ":" not in name]
+    scenarios = select(ids) if ids or not names else ()
     given = settings(arguments.settings, scenarios)
     targets = []
     for scenario in scenarios:
         own = {parameter.name for parameter in scenario.parameters}
         chosen = {name: text for name, text in given.items() if name in own}
         targets.append(target(scenario.body, chosen, time_limit=arguments.time_limit))
+    look_here()
+    try:
+        bodies = [function(name) for name in names]
+    except LabError as error:
+        raise UsageError(f"{error}; a function is given as MODULE:NAME") from error
+    targets += (target(body, time_limit=arguments.time_limit) for body in bodies)
     return explore(targets, arguments, Output(arguments.json), arguments.schedules)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.commands.output import Output, UsageError
-from lab.commands.running import demand_linux, exit_status, reported
+from lab.commands.running import demand_linux, exit_status, look_here, reported
 from lab.corpus import BadFile, read
 from lab.report.compare import listing
 from lab.report.json import result_object
@@ -41,15 +40,6 @@ def execute(arguments: argparse.Namespace) -> int:
         output.say(render(result, output.style))
         documents.append(result_object(result))
     return exit_status([result.verdict])
-
-
-def look_here() -> None:
-    """Let a token's function be found in the current directory, as `python -m lab` does.
-
-    Behind all the rest: what is installed is not to be hidden by a file that has its name.
-    """
-    if "" not in sys.path and (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
 
 
 def token_of(text: str) -> str:

@@ -30,12 +30,11 @@ DETECTORS: tuple[Detector, ...] = (
     message_loss.detect,
     crash.detect,
     invariant.detect,
-    zombie.detect,
     orphan.detect,
+    zombie.detect,
     leak.detect,
 )
-"""In the order in which a reader wants them: why the run did not end, what went wrong between its
-processes, what came of that, what was left lying about. The earlier often explains the later."""
+"""In the order of the kinds that they find."""
 
 
 def findings(trace: Trace, *, strict_races: bool = False) -> tuple[Finding, ...]:

@@ -3,14 +3,20 @@
 The steps that conflict are shown, and between them whatever the same processes did to the same
 things; where that is much, only what each did to the same thing just before it. Everything else is
 counted and not shown: a reader compares two columns, and thirty rows hide the three that matter.
+
+Where no steps are known to conflict, an assertion failed say, its schedule still tells where the
+order mattered: what a process had done when another took its turn, what that one did then, and
+with what the first went on.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from lab.operation import happening, short
 from lab.report.style import PLAIN, WIDTH, Style, columns, cut, printable
+from lab.search.token import BadToken, Token
 from lab.trace import Action, Event
 
 if TYPE_CHECKING:
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 _ROWS = 6
 """More rows than these are thinned out; the steps that conflict are shown, up to `_MOST`."""
 _MOST = 16
+_TURNS = 3
 _COLUMNS = 3
 _LINE = 24
 """Columns of "file:line"."""
@@ -33,7 +40,7 @@ _BIRTHS = frozenset({Action.FORK, Action.START, Action.EXEC})
 def table(finding: Finding, style: Style = PLAIN) -> str:
     """The steps of a controlled run that make the finding; "" where none are known."""
     window = _window(finding)
-    shown = _rows(window, finding.key_steps)
+    shown = _rows(window, finding.key_steps) or _turns(finding)
     if not shown:
         return ""
     processes = sorted({event.process for event in shown}, key=_birth)
@@ -47,7 +54,7 @@ def table(finding: Finding, style: Style = PLAIN) -> str:
 
     lines = [style.paint(row(" ", "step", processes), "dim")]
     switches = _switches(shown)
-    damage = finding.key_steps[-1]
+    damage = finding.key_steps[-1] if finding.key_steps else None
     for index, event in enumerate(shown):
         cells = dict.fromkeys(processes, "")
         cells[event.process] = told(event, width - 1)
@@ -59,7 +66,7 @@ def table(finding: Finding, style: Style = PLAIN) -> str:
             lines.append(style.paint(text, "red"))
         else:
             lines.append(row(" ", str(event.step), cells.values(), _line(event)))
-    if hidden := len(window) - len(shown):
+    if (hidden := len(window) - len(shown)) > 0:
         steps = "1 other step" if hidden == 1 else f"{hidden} other steps"
         lines.append(
             style.paint(f"{' ' * _MARGIN}{style.bar} {steps} in between, not shown", "dim")
@@ -98,6 +105,26 @@ def _window(finding: Finding) -> list[Event]:
         return []
     first, last = min(finding.key_steps), max(finding.key_steps)
     return [event for event in finding.steps if first <= event.step <= last]
+
+
+def _turns(finding: Finding) -> list[Event]:
+    """The steps round each preemption, if there are few of them."""
+    try:
+        deviations = Token.read(finding.schedule).schedule.deviations
+    except BadToken:
+        return []
+    if len(deviations) > _TURNS:
+        return []
+    shown: dict[int, Event] = {}
+    for at, process in deviations:
+        before = next((e for e in reversed(finding.steps) if e.step < at), None)
+        turn = (e for e in finding.steps if e.step >= at and e.process == process)
+        taken = next((e for e in turn if e.action not in _BIRTHS), None)
+        if before is None or taken is None:
+            continue
+        after = (e for e in finding.steps if e.step > taken.step and e.process == before.process)
+        shown |= {event.step: event for event in (before, taken, *itertools.islice(after, 1))}
+    return [event for _, event in sorted(shown.items())]
 
 
 def _rows(window: Sequence[Event], key_steps: Sequence[int]) -> list[Event]:

@@ -26,14 +26,18 @@ def render(result: Result, style: Style = PLAIN) -> str:
     if result.outcomes:
         parts.append(_outcomes(result.outcomes, style))
     parts.extend(wrapped(f"Note: {note}") for note in result.notes)
-    if result.output and result.verdict in (Verdict.FAILED, Verdict.ERROR):
+    told = [line for finding in result.findings for line in finding.details]
+    is_told = result.output.splitlines() == told  # a traceback, and nothing else
+    if result.output and not is_told and result.verdict in (Verdict.FAILED, Verdict.ERROR):
         parts.append(_output(result.output, style))
     parts.append(style.paint(wrapped(_how(result)), "dim"))
     return "\n".join(parts)
 
 
 def again(token: str, *, strict_races: bool = False) -> str:
-    """What shows the run of a token again: a command, or for a function or test a line of Python.
+    """What shows the run of a token again: a command, or a line of Python.
+
+    That is for a test, and for a function that cannot be found by its name.
 
     Args:
         token: as a finding carries it.
@@ -43,7 +47,7 @@ def again(token: str, *, strict_races: bool = False) -> str:
         origin = Token.read(token).origin
     except BadToken:
         return printable(token)
-    if origin.source is Source.FUNCTION:
+    if origin.source is Source.FUNCTION and not origin.has_a_name:
         return f'lab.replay("{token}"{", strict_races=True" if strict_races else ""})'
     if origin.source is Source.TEST:
         return f'@pytest.mark.race(replay="{token}"{", strict_races=True" if strict_races else ""})'

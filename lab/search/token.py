@@ -92,6 +92,14 @@ class Origin:
         """What a reader calls the program."""
         return " ".join(self.words)
 
+    @property
+    def has_a_name(self) -> bool:
+        """Whether a function can be imported by its name.
+
+        One inside another cannot; nor one of `__main__`, which is another program each time.
+        """
+        return "<" not in self.name and not self.name.startswith("__main__:")
+
 
 @dataclass(frozen=True)
 class Token:

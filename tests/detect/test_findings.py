@@ -27,8 +27,8 @@ def test_what_went_wrong_comes_before_what_was_left_lying_about() -> None:
     assert [finding.kind for finding in findings(BAD_IN_MANY_WAYS)] == [
         Kind.LOST_UPDATE,
         Kind.MESSAGE_LOSS,
-        Kind.ZOMBIE,
         Kind.ORPHAN,
+        Kind.ZOMBIE,
         Kind.LEAK,
     ]
 

@@ -9,6 +9,8 @@ import pytest
 from lab.finding import Finding, Kind
 from lab.report.steps import table
 from lab.report.style import Style, columns
+from lab.search.schedule import Schedule
+from lab.search.token import Origin, Source, Token
 from lab.trace import Action, Event
 from tests.detect.events import in_order, read, step, write
 
@@ -40,6 +42,32 @@ def test_each_process_has_a_column_and_the_step_that_did_the_damage_a_mark() -> 
         "  !    6 │ write /n = 5                    │\n"
         "         │ 2 other steps in between, not shown"
     )
+
+
+def _scheduled(*deviations: tuple[int, str]) -> Finding:
+    """An assertion that failed: no steps are known to conflict."""
+    token = Token(Origin(Source.COMMAND, ("true",)), Schedule(deviations, len(deviations)))
+    return Finding(Kind.INVARIANT, "/n", "It failed.", schedule=str(token), steps=LOSS)
+
+
+def test_without_steps_that_conflict_the_turns_of_the_schedule_are_shown() -> None:
+    assert table(_scheduled((2, "P2"))) == (
+        "    step │ P1                              │ P2\n"
+        "       1 │ read /n -> 4                    │\n"
+        "       2 │   » switch (1 of 1)             │ read /n -> 4\n"
+        "       5 │ sleep                           │"
+    )
+
+
+def test_a_process_that_was_only_born_then_is_shown_at_work() -> None:
+    steps = in_order(read("P1", 4), step("P2", Action.START), write("P2", 4, 5), read("P1", 5))
+    finding = dataclasses.replace(_scheduled((1, "P2")), steps=steps)
+
+    assert [line[:9].strip() for line in table(finding).splitlines()] == ["step", "0", "2", "3"]
+
+
+def test_many_turns_are_no_explanation() -> None:
+    assert not table(_scheduled((1, "P1"), (2, "P2"), (4, "P2"), (5, "P1")))
 
 
 def test_lines_of_the_program_stand_at_the_right_and_make_the_columns_narrower() -> None:

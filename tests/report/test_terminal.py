@@ -217,11 +217,35 @@ def test_what_one_run_shows_is_replayed_by_one_token() -> None:
     assert "  Replay: the same run shows this too" in text
 
 
-def test_a_function_is_replayed_from_python() -> None:
-    token = str(Token(Origin(Source.FUNCTION, ("tests.test_shop:open",)), Schedule(), max_steps=9))
+@pytest.mark.parametrize(
+    ("source", "name", "how"),
+    [
+        (Source.SCENARIO, "counter.unguarded", "lab replay {}"),
+        (Source.FUNCTION, "tests.test_shop:open", "lab replay {}"),
+        (Source.FUNCTION, "tests.test_shop:test.<locals>.body", 'lab.replay("{}")'),
+        (Source.FUNCTION, "__main__:body", 'lab.replay("{}")'),
+        (Source.TEST, "tests/test_shop.py::test", '@pytest.mark.race(replay="{}")'),
+    ],
+)
+def test_it_is_told_how_to_show_a_run_again(source: Source, name: str, how: str) -> None:
+    token = str(Token(Origin(source, (name,)), Schedule(), max_steps=9))
 
-    assert again(token) == f'lab.replay("{token}")'
+    assert again(token) == how.format(token)
 
 
 def test_a_schedule_that_is_no_token_is_shown_escaped() -> None:
     assert again("\x1b") == "\\x1b"
+
+
+def test_a_traceback_is_not_printed_twice() -> None:
+    failed = dataclasses.replace(
+        LEAK, kind=Kind.INVARIANT, details=("Traceback:", "  line 7", "AssertionError")
+    )
+    result = dataclasses.replace(CONTROLLED, findings=(failed,), seen_in=(1,))
+
+    once = render(dataclasses.replace(result, output="Traceback:\n  line 7\nAssertionError\n"))
+    with_more = render(dataclasses.replace(result, output="hello\nTraceback:\n"))
+
+    assert once.count("line 7") == 1
+    assert "It printed" not in once
+    assert "It printed" in with_more
