@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import tempfile
-import traceback
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from lab.run.line import SandboxEnd
 from lab.run.output import Output
 from lab.run.root import Command, Program, begin
 from lab.run.stock import HostStock, PrivateStock
+from lab.run.surroundings import explained
 from lab.run.tree import HostTree, PrivateTree, end, more_than, reap
 from lab.run.watch import Watch
 from lab.trace import Ending, Failure, Trace
@@ -249,8 +249,8 @@ def serve(
         answer = "the lab hung up"
     except NamespaceError as refused:
         answer = str(refused)
-    except BaseException:  # noqa: BLE001  # told to the lab, which reports it as its own failure
-        answer = traceback.format_exc()
+    except BaseException as error:  # noqa: BLE001  # told to the lab: it is its own failure
+        answer = explained(error)
     if init is not None and not isinstance(answer, Trace):
         init.abandon()
     assignment.line.tell(answer)

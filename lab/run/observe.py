@@ -14,7 +14,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -26,6 +25,7 @@ from lab.run.limits import Isolation, LabError, Limits
 from lab.run.line import line
 from lab.run.output import Output
 from lab.run.root import Command, Function, Program, open_descriptors
+from lab.run.surroundings import explained
 from lab.run.warden import stand
 from lab.run.worlds import World, choose, fork
 from lab.trace import Ending, Messages, Process, Tally, Trace
@@ -165,8 +165,8 @@ def _become_sandbox(assignment: Assignment, world: World) -> typing.NoReturn:
         stand(assignment, world)
     except NamespaceError as refused:
         assignment.line.tell(str(refused))
-    except BaseException:  # noqa: BLE001  # told to the lab, which reports it as its own failure
-        assignment.line.tell(traceback.format_exc())
+    except BaseException as error:  # noqa: BLE001  # told to the lab: it is its own failure
+        assignment.line.tell(explained(error))
     finally:
         os._exit(1)  # whatever happens, this process must never run on as a second lab
 

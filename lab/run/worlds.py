@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from lab.kernel.namespaces import NamespaceError, furnish, leave_host
 from lab.run.limits import Isolation, LabError
+from lab.run.surroundings import demand_surroundings, explained
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def choose(isolation: Isolation) -> World:
     Raises LabError if namespaces are demanded and the kernel refuses them, and where no sandbox of
     any kind can be made.
     """
-    _demand_a_working_directory()
+    demand_surroundings()
     if isolation is Isolation.SNAPSHOTS:
         return World(Isolation.SNAPSHOTS, new_user=False)
     world = best()
@@ -51,20 +52,13 @@ def choose(isolation: Isolation) -> World:
     return world
 
 
-def _demand_a_working_directory() -> None:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        raise LabError("the working directory was removed; change to one that exists") from None
-
-
 @functools.cache
 def best() -> World:
     """The best sandbox that this process can have.
 
     Raises LabError where none can be made.
     """
-    _demand_a_working_directory()
+    demand_surroundings()
     refusals = []
     for new_user in (False, True):
         answer = _attempt(new_user=new_user)
@@ -102,8 +96,14 @@ def _attempt(*, new_user: bool) -> str:
 
 
 def fork() -> int:
-    """Fork, also beside other threads: the child calls nothing that one of them could hold."""
+    """Fork, also beside other threads: the child calls nothing that one of them could hold.
+
+    Raises LabError where no process may be started.
+    """
     with warnings.catch_warnings():
         # Python 3.12 warns of any fork beside threads, and under pytest-xdist there is one.
         warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
+        try:
+            return os.fork()
+        except OSError as refused:
+            raise LabError(f"no process can be started: {explained(refused)}") from refused

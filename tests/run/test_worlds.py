@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -53,20 +52,21 @@ def test_namespaces_that_are_demanded_and_refused_are_an_error(
 
 
 @pytest.mark.parametrize("ask", [best, *(partial(choose, each) for each in Isolation)])
-def test_where_the_working_directory_is_gone_that_is_what_is_told(
-    ask: Callable[[], worlds.World], tmp_path: Path
+def test_what_is_missing_around_is_told_as_such_and_as_no_refusal(
+    ask: Callable[[], worlds.World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def demand() -> None:
+        raise LabError("the working directory was removed")
+
     def asked() -> str:
         best.cache_clear()
-        place = tmp_path / "place"
-        place.mkdir()
-        os.chdir(place)
-        place.rmdir()
         with pytest.raises(LabError) as refused:
             ask()
         return str(refused.value)
 
-    assert "the working directory was removed" in in_child(asked)
+    monkeypatch.setattr(worlds, "demand_surroundings", demand)
+
+    assert in_child(asked) == "the working directory was removed"
 
 
 def test_root_needs_no_user_namespace() -> None:
