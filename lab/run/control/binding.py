@@ -8,6 +8,7 @@ the idle one would go on sharing it beside another that has become idle.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Collection
@@ -37,7 +38,8 @@ class Binding:
         chosen = {libc.current_cpu()} & set(self._allowed) or set(self._allowed)
         os.sched_setaffinity(0, chosen)
         if zygote:
-            os.sched_setaffinity(zygote, chosen)
+            with contextlib.suppress(ProcessLookupError):  # told when it is asked for a root
+                os.sched_setaffinity(zygote, chosen)
 
 
 _EVERY = 1.0
