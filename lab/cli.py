@@ -122,7 +122,9 @@ def _dispatch(words: list[str]) -> int:
 def _say(error: Exception, status: int) -> int:
     from lab.report.style import printable
 
-    print(f"lab: {printable(str(error))}", file=sys.stderr)
+    text = printable(str(error))
+    # What concerns one command begins with its name: "lab replay: ...".
+    print(text if text.startswith("lab ") else f"lab: {text}", file=sys.stderr)
     return status
 
 

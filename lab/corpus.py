@@ -22,7 +22,7 @@ from typing import Any
 from lab.finding import Finding, Kind
 from lab.operation import happening
 from lab.report.json import encode, write
-from lab.search.token import BadToken, Origin, Token
+from lab.search.token import BadToken, Origin, Source, Token
 
 FOLDER = Path(".lab", "schedules")
 """Where the command line keeps them, in the current directory."""
@@ -111,7 +111,8 @@ def _name(origin: Origin, finding: Finding) -> str:
     """Telling, and different for different findings: the digest covers what the rest leaves out."""
     of = (origin.source, origin.words, origin.parameters, *finding.identity)
     digest = hashlib.sha256(repr(of).encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    words = re.sub(r"[^A-Za-z0-9_.]+", "-", origin.name).strip("-.")[:60]
+    words = re.sub(r"[^A-Za-z0-9_.]+", "-", origin.name).strip("-.")
+    words = words[: 32 if origin.source is Source.COMMAND else 60].strip("-.")
     return f"{words}.{finding.kind}.{digest}.json"
 
 

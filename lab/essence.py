@@ -41,6 +41,8 @@ class Essence:
     has_result: bool
     """The body returned something."""
     notes: tuple[str, ...]
+    unvaried: tuple[str, ...]
+    """What keeps it from being part of a proof, see `Trace`."""
     output: str
     """What it printed, if anything was wrong with it."""
 
@@ -68,6 +70,7 @@ def essence(trace: Trace, *, strict_races: bool = False) -> Essence:
         _outcome(trace, found),
         trace.tally is not None,
         tuple(_notes(trace)),
+        trace.unvaried,
         _cut(trace.output) if found or not completed else "",
     )
 
@@ -134,7 +137,12 @@ def _outcome(trace: Trace, in_run: tuple[Finding, ...]) -> tuple[str, bool]:
             return f"{actual} of {expected} {what}", actual == expected
         case Messages(sent) as messages:
             traffic = compare(messages)
-            faults = {"lost": traffic.lost, "torn": traffic.torn, "never sent": traffic.extra}
+            faults = {
+                "lost": traffic.lost,
+                "torn": traffic.torn,
+                "too many": [item for item in traffic.extra if item in sent],
+                "never sent": [item for item in traffic.extra if item not in sent],
+            }
             named = [f"{len(items)} {fault}" for fault, items in faults.items() if items]
             return ", ".join([counted(len(sent), "message"), *named]), not named
         case None:

@@ -20,6 +20,7 @@ _INTEGERS = frozenset({1, 2, 4, 8})
 _LETTERS = frozenset(range(0x20, 0x7F))
 _LINES = _LETTERS | {*b"\t\r\n"}
 _INSTRUCTIONS = frozenset({"load", "store", "update", "copy"})
+_NUMBERED = re.compile(r"(P\d+\.|inherited-)?\d+")
 _PROCESS = re.compile(r"P\d+")
 _BYTES_SHOWN = 16
 _TEXT_SHOWN = 40
@@ -50,10 +51,10 @@ def place(of: Event | Pending) -> str:
 def short(name: str) -> str:
     """An object's name without its type, as its user knows it: "/counter".
 
-    What has no name but a number keeps the type: "pipe:1".
+    What has no name but a number keeps the type: "pipe:1", "pipe:P1.2".
     """
     own = name.partition(":")[2]
-    return name if own.isdecimal() or not own else own
+    return name if not own or _NUMBERED.fullmatch(own) else own
 
 
 def happening(event: Event, name: str | None = None) -> str:

@@ -242,6 +242,9 @@ class Trace:
     isolation: str = ""
     events: tuple[Event, ...] = ()
     """The steps of a controlled run, in order; empty for a free one."""
+    unvaried: tuple[str, ...] = ()
+    """Of a controlled run: what the program may depend on beside the order of its steps, so that
+    every order of them would still be no proof. Each follows "for"."""
     doubts: tuple[str, ...] = ()
     """What the run may have left, where nothing tells whether it did: it cannot pass."""
 

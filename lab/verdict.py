@@ -58,6 +58,7 @@ class Series:
         self._undecided_runs = 0
         self._rows: Counter[tuple[str, bool]] = Counter()
         self._notes: dict[str, None] = {}
+        self._unvaried: dict[str, None] = {}
         self._isolations: dict[str, None] = {}
         self._mode = "observed"
         self._tests_something = self._shares_objects = self._has_result = False
@@ -104,6 +105,7 @@ class Series:
         self._tests_something |= run.tests_something
         self._shares_objects |= run.shares_objects
         self._notes |= dict.fromkeys(run.notes)
+        self._unvaried |= dict.fromkeys(run.unvaried)
         if run.isolation:
             self._isolations[run.isolation] = None
         failed = bool(run.findings)
@@ -166,6 +168,12 @@ class Series:
             return Verdict.ERROR, "; ".join(undecided) or "no run was made"
         if not self._tests_something:
             return Verdict.VACUOUS, _NOTHING_TO_CONTROL if search else _NOTHING
+        if proved_for and self._unvaried:
+            runs = counted(self.runs, "controlled run")
+            return Verdict.PASSED, (
+                f"no finding in {runs}; that was {proved_for}, and yet is no proof: "
+                f"{'; '.join(self._unvaried)}"
+            )
         if proved_for:
             runs = counted(self.runs, "controlled run")
             return Verdict.PROVED, f"no finding in {runs}; proved for {proved_for}"

@@ -398,3 +398,14 @@ def test_a_telling_with_a_schedule_replaces_one_before_it() -> None:
 
     assert result.findings[0].schedule == "short"
     assert result.seen_in == (4,)
+
+
+def test_every_order_is_no_proof_where_something_else_was_not_varied() -> None:
+    trace = dataclasses.replace(SHARED, unvaried=("it reads the clock and sleeps",))
+    result = _search(trace, trace, proved_for="every order of dependent steps")
+
+    assert (result.verdict, result.exhausted) == (Verdict.PASSED, True)
+    assert result.reason == (
+        "no finding in 2 controlled runs; that was every order of dependent steps, and yet is no "
+        "proof: it reads the clock and sleeps"
+    )

@@ -15,6 +15,7 @@ from lab.check import Judged, exit_status, judge
 from lab.commands.output import Output, UsageError
 from lab.commands.running import Plan, judged, reported
 from lab.corpus import BadFile, Corpus
+from lab.finding import Verdict
 from lab.loop import Plan as SearchPlan
 from lab.report.json import result_object
 from lab.report.style import Style, cut, printable
@@ -124,7 +125,7 @@ def _line(both: list[Judged], style: Style) -> str:
     controlled = ""
     if result.mode == "controlled":
         found = f"found in {result.runs}" if result.findings else count(result.runs, "schedule")
-        controlled = "proved" if result.exhausted else found
+        controlled = "proved" if result.verdict is Verdict.PROVED else found
     name = f"{scenario.id:<32} {cut(kinds(both[0].result), 17):<17} {controlled}"
     return f"{start}  {scenario.role}  {cut(name, 64)}".rstrip()
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
-from lab.detect.wording import by_parent, label, labels
+from lab.detect.wording import by_parent, label, labels, traceback_lines
 from lab.finding import Finding, Kind
 from lab.trace import Ending, Failure, Process, Trace
 
@@ -44,7 +44,7 @@ def detect(trace: Trace) -> Iterator[Finding]:
             subject=failure.type,
             processes=(trace.root.name,),
             advice="Read the traceback in the details; what the program printed is in its output.",
-            details=tuple(failure.traceback.splitlines()),
+            details=traceback_lines(failure),
         )
     elif _root_crashed(trace):
         how = _how(trace.root.status or 0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.detect.traffic import compare
-from lab.detect.wording import counted, quoted
+from lab.detect.wording import counted, quoted, traceback_lines
 from lab.finding import Finding, Kind
 from lab.trace import Messages, Tally, Trace
 
@@ -29,7 +29,7 @@ def detect(trace: Trace) -> Iterator[Finding]:
             f"{failure.message or 'it has no message'}.",
             processes=(trace.root.name,),
             advice="" if failure.message else "Give the assert a message with the values it saw.",
-            details=tuple(failure.traceback.splitlines()),
+            details=traceback_lines(failure),
         )
     match trace.tally:
         case Tally(expected, actual, what) if actual > expected:

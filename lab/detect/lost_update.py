@@ -68,9 +68,9 @@ def _seen(found: list[StaleWrite], short: str) -> Finding:
         for content in (first.was_read, first.was_there, first.is_there)
     )
     told = (
-        f"{late} read {name}{was_read and f' = {was_read}'} at step {first.read.step} and wrote "
-        f"{wrote or 'it'} at step {first.late.step}, over the {there or 'content'} that {other} "
-        f"wrote at step {first.overwritten.step} and {late} never saw."
+        f"{late} read {name}{was_read and f' = {was_read}'} at step {first.read.step} and wrote"
+        f"{wrote and f' {wrote}'} at step {first.late.step}, over the {there or 'content'} that "
+        f"{other} wrote at step {first.overwritten.step} and {late} never saw."
     )
     others = [
         f"also: {stale.late.process} read at step {stale.read.step}, "

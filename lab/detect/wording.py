@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lab.trace import Blocked, Process, Trace
+from lab.trace import Blocked, Failure, Process, Trace
 
 _COMMAND = 48
 _TEXT = 72
@@ -74,6 +74,11 @@ def quoted(text: str) -> str:
 def cut(text: str, width: int) -> str:
     """At most `width` characters, with dots where something is missing."""
     return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def traceback_lines(failure: Failure) -> tuple[str, ...]:
+    """The lines of a traceback, without the marks that point into a line: a report wraps that."""
+    return tuple(line for line in failure.traceback.splitlines() if line.strip(" ^~"))
 
 
 def born(trace: Trace, names: Iterable[str]) -> tuple[str, ...]:

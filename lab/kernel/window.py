@@ -194,6 +194,8 @@ class Space:
     """Where errno lies, from the thread's base register; None: not found out yet."""
     errno_location: int = 0
     """Address of the library's __errno_location; 0: not known."""
+    lock_acquire: int = 0
+    """Address of the function by which CPython acquires its private locks; 0: there is none."""
     to_close: list[Region] = field(default_factory=list)
     """Mappings to close as soon as a task of it can be made to do so."""
     serial: int = field(default_factory=lambda: next(_serials))
@@ -230,6 +232,7 @@ class Space:
             dict(self.entries),
             self.errno_offset,
             self.errno_location,
+            self.lock_acquire,
         )
         for region in copy.regions:
             region.memory.spaces.add(copy.serial)

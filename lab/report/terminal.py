@@ -121,15 +121,19 @@ def _finding(result: Result, finding: Finding, runs: int, style: Style) -> str:
 
 
 def _shrunk(shrunk: Shrinkage) -> str:
-    """How simple the schedule is, and what it was made from: a switch is one out of turn."""
-    now = count(shrunk.after, "switch", "switches")
-    if preemptions := shrunk.preemptions:
-        now += f" ({count(preemptions, 'preemption')})"
+    """How simple the schedule is, and what it was made from: choices out of the default order."""
+    before = count(shrunk.before, "choice out of turn", "choices out of turn")
+    if not shrunk.after:
+        return "It happens in the default order" + (
+            f"; found with {before}" if shrunk.before else ""
+        )
+    preemptions = count(shrunk.preemptions, "preemption")
     runs = count(shrunk.runs, "further run")
-    text = f"Shrunk from {shrunk.before} to {now} in {runs}"
     if shrunk.before == shrunk.after:
-        text = f"As simple as {now}, by {runs}"
-    return text if shrunk.complete else f"{text}, all that were allowed: there may be fewer"
+        text = f"It takes {before} ({preemptions}); {runs} found nothing simpler"
+    else:
+        text = f"Shrunk from {before} to {shrunk.after} ({preemptions}) in {runs}"
+    return text if shrunk.complete else f"{text}, and more were not allowed"
 
 
 def _some(details: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,12 +12,16 @@ and independence needs an argument:
   both: who comes when it has none depends on their order;
 - a start depends on its fork alone. Two forks are dependent: the child's name and PID come from
   their order;
-- an exit meets who waits for it, or will not wait: its parent's wait and its parent's exit. It
-  meets every step of a parent that handles SIGCHLD, and else only what may change that. Exits of
-  two children do not meet. It also closes what it has open and gives back what it holds;
+- an exit meets who waits for it, or will not wait: its parent's wait and its parent's exit, and a
+  child that asks who its parent is. It meets every step of a parent that handles SIGCHLD, and else
+  only what may change that. Exits of two children do not meet. It also closes what it has open and
+  gives back what it holds;
 - two who close a stream do not meet: what others notice is that nobody has it open any more;
 - a signal may change what its receiver does next, whatever that is; and its arrival, unless it is
   known that there is a handler, may end the process and close all that it has;
+- a file is found by the directories above it, and goes by its first name if it has several; a
+  symbolic link is met by who uses it and by who changes it; the list of a directory meets
+  everything;
 - a sleep is no synchronisation, and meets nothing but what has a time limit: it moves the clock, by
   which that may go through. Sleeps do not meet one another;
 - a system call that the lab does not know meets everything;
@@ -28,7 +32,9 @@ from __future__ import annotations
 
 import errno
 import math
+import re
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lab.search.strategy import Pending
@@ -41,6 +47,7 @@ _OPENED_BY_LOOKING = ("file:", "posix-shm:", "posix-sem:")
 _HELD = ("lock:", "sysv-sem:")
 """What an end gives back, which is more than to close it."""
 _CLOCK = "the clock"
+_PROCESS = re.compile(r"P\d+")
 _EXACT_CALLS = frozenset({"load", "store", "update", "futex", "semop", "semtimedop"})
 """Calls whose offset and size say what they reach. In a file it depends on the position."""
 _DID_NOTHING = frozenset(
@@ -222,8 +229,10 @@ def looks_only(event: Event) -> bool:
 def _further(step: Event | Pending) -> tuple[Touch, ...]:
     """What a step has to do with beside its object."""
     ends = step.action in (Action.EXIT, Action.EXEC)
-    also = tuple(Touch(thing, closes=ends and not thing.startswith(_HELD)) for thing in step.also)
-    return (*also, Touch(_CLOCK, changes=False)) if step.timed else also
+    also = [Touch(thing, closes=ends and not thing.startswith(_HELD)) for thing in step.also]
+    for thing in step.also:
+        also.extend(_directories(*thing.split(":", 1)))
+    return (*also, Touch(_CLOCK, changes=False)) if step.timed else tuple(also)
 
 
 def _touches(process: str, step: Event | Pending) -> tuple[Touch, ...]:
@@ -232,17 +241,22 @@ def _touches(process: str, step: Event | Pending) -> tuple[Touch, ...]:
         return (Touch("numbers"),) if step.action is Action.CREATE else ()
     if step.object == process:  # handlers and masks of its own
         return (Touch(_signals(process)),)
+    if step.action is Action.READ and _PROCESS.fullmatch(step.object):  # whether it has ended
+        return (Touch(_life(step.object), changes=False),)
     start, end = _extent(step)
     touches = [Touch(step.object, start, end, _changes(step), step.action is Action.CLOSE)]
     kind, _, path = step.object.partition(":")
     if kind == "unix" and path.startswith("/"):
         touches.append(Touch(f"file:{path}", changes=touches[0].changes))
+    return (*touches, *_directories(kind, path))
+
+
+def _directories(kind: str, path: str = "") -> Iterator[Touch]:
+    """A file is found by the directories above it, and they are not empty while it is there."""
     if path.startswith("/") and kind in {"file", "fifo", "unix"}:
-        # It is found by the directories above it, and they are not empty while it is there.
         parts = path.split("/")
-        above = ("/".join(parts[:count]) for count in range(2, len(parts)))
-        touches.extend(Touch(f"file:{directory}", changes=False) for directory in above)
-    return tuple(touches)
+        for count in range(2, len(parts)):
+            yield Touch(f"file:{'/'.join(parts[:count])}", changes=False)
 
 
 def _changes(step: Event | Pending) -> bool:

@@ -192,12 +192,15 @@ def test_a_controlled_failure_shows_its_steps_and_how_to_see_it_again() -> None:
     [
         (
             Shrinkage(41, 1, 1, 23, complete=True),
-            "Shrunk from 41 to 1 switch (1 preemption) in 23 further runs",
+            "Shrunk from 41 choices out of turn to 1 (1 preemption) in 23 further runs",
         ),
-        (Shrinkage(2, 0, 0, 1, complete=True), "Shrunk from 2 to 0 switches in 1 further run"),
+        (
+            Shrinkage(2, 0, 0, 1, complete=True),
+            "It happens in the default order; found with 2 choices out of turn",
+        ),
         (
             Shrinkage(3, 3, 2, 9, complete=False),
-            "As simple as 3 switches (2 preemptions), by 9 further runs, all that were allowed",
+            "(2 preemptions); 9 further runs found nothing simpler, and more were not allowed",
         ),
     ],
 )

@@ -95,6 +95,11 @@ class Registers(ctypes.Structure):
         self.rip = address
 
     @property
+    def stack(self) -> int:
+        """Address of the top of the stack."""
+        return int(self.rsp)
+
+    @property
     def thread_base(self) -> int:
         """From where thread-local variables are counted."""
         return self.fs_base

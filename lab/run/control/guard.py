@@ -97,7 +97,7 @@ def _inherited_memory(world: World, mapping: Inherited) -> tuple[SharedMemory, i
     def name() -> str:
         # Numbered when it is touched: what else a test session has mapped is no concern of this
         # program's, and is not to change its names.
-        return f"inherited-memory:{world.names.number('inherited-memory', mapping.start)}"
+        return f"inherited-memory:{world.names.label('inherited-memory', mapping.start)}"
 
     memory = SharedMemory(name, mapped=(mapping.start, mapping.end - mapping.start))
     world.memories["inherited", 0, mapping.start] = memory
@@ -236,7 +236,8 @@ def _memory_of(
         key = ("file", status.st_dev, status.st_ino)
         if key not in world.memories:
             if what is None or not stat.S_ISREG(what.mode):
-                identity = f"shared-memory:{world.names.number('shared-memory', status.st_ino)}"
+                number = world.names.make("shared-memory", status.st_ino, task.process.name)
+                identity = f"shared-memory:{number}"
             else:
                 identity = what.identity or f"file:{what.target}"
             world.memories[key] = SharedMemory(identity, descriptor=duplicate)

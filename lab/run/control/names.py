@@ -1,18 +1,24 @@
 """What the objects of a run are called in its trace.
 
-Names must be the same in every run, or no schedule could be replayed: what the kernel numbers as
-it likes (pipes, sockets, identifiers) is numbered here by first appearance.
+Names must be the same in every run, whatever its order, or no schedule could be replayed and no two
+runs compared. What the kernel numbers as it likes (pipes, sockets, identifiers) goes by who made it
+and how many of its kind that process had made: `pipe:2` is the root's second pipe, `pipe:P1.1` the
+first of P1. To number by first use will not do: two pipes that are used in the other order would
+swap names. What was there before the run has no maker in it: `pipe:inherited-1`.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from dataclasses import dataclass, field
 
 from lab.kernel import sysv
 
+_ROOT = "P0"
 _MEMFD = "/memfd:"
+_NO_FILES = ("/dev/", "/proc/", "/sys/")
 
 
 @dataclass
@@ -34,35 +40,66 @@ class Names:
     """Ports that the kernel chose."""
     bound: set[str] = field(default_factory=set)
     """Addresses that a process of the run has taken."""
+    working: str = ""
+    """The working directory: what is changed below it outlives the run."""
+    linked: dict[tuple[int, int], str] = field(default_factory=dict)
+    """Files that were given a second name, by device and inode: they go by the first."""
     shared_positions: set[str] = field(default_factory=set)
     """Files that were open at a fork."""
-    _numbers: dict[tuple[str, int], int] = field(default_factory=dict)
+    _labels: dict[tuple[str, int], str] = field(default_factory=dict)
+    _made: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many of a kind a process has made."""
 
-    def number(self, kind: str, inode: int) -> int:
-        """1 for the first of its kind that the run touches, and so on."""
-        return self._numbers.setdefault(
-            (kind, inode), 1 + sum(1 for known, _ in self._numbers if known == kind)
-        )
+    def make(self, kind: str, inode: int, maker: str) -> str:
+        """What a new thing of a kind is told apart by.
+
+        Args:
+            kind: the kind.
+            inode: what the kernel tells it apart by, perhaps once that of another.
+            maker: the process that made it.
+        """
+        self._made[kind, maker] += 1
+        number = self._made[kind, maker]
+        label = f"{number}" if maker == _ROOT else f"{maker}.{number}"
+        self._labels[kind, inode] = label
+        return label
+
+    def label(self, kind: str, inode: int) -> str:
+        """What a thing of a kind is told apart by; one that nobody in the run made is inherited."""
+        known = self._labels.get((kind, inode))
+        if known is None:
+            self._made[kind, ""] += 1
+            known = self._labels[kind, inode] = f"inherited-{self._made[kind, '']}"
+        return known
+
+    @property
+    def inherits(self) -> bool:
+        """Whether the run used several things of a kind that it did not make.
+
+        They are numbered by first use.
+        """
+        return any(count > 1 and not maker for (_, maker), count in self._made.items())
 
     def of(self, target: str, status: os.stat_result) -> str:
         """The name in the trace of what a descriptor or a path leads to; "" for nothing shared."""
         if stat.S_ISFIFO(status.st_mode):
             if target.startswith("/"):
                 return f"fifo:{target}"
-            return f"pipe:{self.number('pipe', status.st_ino)}"
+            return f"pipe:{self.label('pipe', status.st_ino)}"
         if stat.S_ISSOCK(status.st_mode):
             known = self.sockets.get(status.st_ino)
-            return known or f"socket:{self.number('socket', status.st_ino)}"
+            return known or f"socket:{self.label('socket', status.st_ino)}"
         if (status.st_dev, status.st_ino) in self.queues:
             return self.queues[status.st_dev, status.st_ino]
         if target.startswith(_MEMFD):
             name = target.removeprefix(_MEMFD).removesuffix(" (deleted)")
-            number = self.number(f"memfd {name}", status.st_ino)
-            return f"memfd:{name}" if number == 1 else f"memfd:{name} ({number})"
+            label = self.label(f"memfd {name}", status.st_ino)
+            return f"memfd:{name}" if label in ("1", "inherited-1") else f"memfd:{name} ({label})"
         if target.startswith("anon_inode:"):
             return target.removeprefix("anon_inode:").strip("[]")
         if stat.S_ISREG(status.st_mode):
-            return self.of_file(target)
+            name = self.of_file(target)
+            return self.linked.get((status.st_dev, status.st_ino), name) if name else ""
         return ""
 
     def of_file(self, path: str) -> str:
@@ -81,13 +118,29 @@ class Names:
             return f"file:{path}"
         return ""
 
-    def of_sysv(self, table: str, identifier: int) -> str:
-        """The name in the trace of a System V object: by key, or numbered if it is private."""
+    def outlives(self, path: str) -> bool:
+        """Whether what is changed at a path is there in the next run."""
+        if path.startswith(_NO_FILES) or path.endswith(".pyc"):
+            return False
+        return path.startswith(f"{self.working}/") or not any(
+            path.startswith(f"{place}/") for place in self.places
+        )
+
+    def of_sysv(self, table: str, identifier: int, maker: str = "") -> str:
+        """The name in the trace of a System V object: by key, or numbered if it is private.
+
+        Args:
+            table: "sem", "shm" or "msg".
+            identifier: the kernel's.
+            maker: the process that has just made it.
+        """
         known = self.sysv.get((table, identifier))
         if known is None:
             key = sysv.key_of(table, identifier)
             kind = {"sem": "sysv-sem", "shm": "sysv-shm", "msg": "sysv-mq"}[table]
-            name = f"key 0x{key:08x}" if key else f"private {self.number(kind, identifier)}"
+            if not key and maker:
+                self.make(kind, identifier, maker)
+            name = f"key 0x{key:08x}" if key else f"private {self.label(kind, identifier)}"
             known = self.sysv[table, identifier] = f"{kind}:{name}"
         return known
 

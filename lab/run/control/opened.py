@@ -24,6 +24,8 @@ _PLAIN = ("/dev/", "/memfd:", "/proc/", "anon_inode:")
 """What is no stream, as links in /proc read: most of what a process has open."""
 _CLOSES_ON_EXEC = 0o2000000
 _AT_FDCWD = -100
+_MOST_LINKS = 40
+"""As many as the kernel follows."""
 _TIMEVAL = struct.Struct("=2q")
 _SIGNALFD, _EPOLL = "anon_inode:[signalfd]", "anon_inode:[eventpoll]"
 
@@ -50,7 +52,7 @@ def opened_by(world: World, task: Task, descriptor: int) -> Opened | None:
     identity = world.names.of(target, status)
     if identity == "eventfd":
         # One inode serves them all, but each has a number of its own.
-        number = world.names.number("eventfd", procfs.eventfd_id(task.tid, descriptor))
+        number = world.names.label("eventfd", procfs.eventfd_id(task.tid, descriptor))
         identity = f"eventfd:{number}"
     return Opened(target, status.st_mode, status.st_dev, status.st_ino, identity)
 
@@ -91,6 +93,31 @@ def path_argument(task: Task, directory: int, address: int) -> str:
         return os.path.normpath(given)
     base = _link(task, "cwd" if directory == _AT_FDCWD else f"fd/{directory}")
     return given if base is None else os.path.normpath(os.path.join(base, given))
+
+
+def resolved(task: Task, path: str, *, last: bool = True) -> str:
+    """A path without symbolic links, as the task sees them.
+
+    Args:
+        task: who would use it.
+        path: absolute and normal.
+        last: also if the last part of it is one.
+    """
+    done, left, links = "", path.strip("/").split("/"), 0
+    while left and links < _MOST_LINKS:
+        part = left.pop(0)
+        place = f"{done}/{part}"
+        try:
+            link = os.readlink(f"/proc/{task.tid}/root{place}") if left or last else ""
+        except OSError:
+            link = ""
+        if not link:
+            done = place
+            continue
+        links += 1
+        whole = os.path.normpath(os.path.join(done or "/", link, *left))
+        done, left = "", whole.strip("/").split("/")
+    return done or "/"
 
 
 def target_of(task: Task, descriptor: int) -> str:

@@ -7,6 +7,7 @@ from lab.operation import short
 from lab.run.control.lines import line_of
 from lab.run.control.task import Effect, Task, Where
 from lab.run.control.task import Process as Controlled
+from lab.run.control.unvaried import unvaried_in
 from lab.run.control.world import World
 from lab.run.letterbox import Payload
 from lab.run.limits import Isolation, Limits
@@ -45,6 +46,7 @@ def trace_of(
         limits.processes,
         Isolation.NAMESPACES,
         tuple(world.events),
+        unvaried=unvaried_in(world),
     )
 
 

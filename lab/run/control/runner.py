@@ -50,6 +50,7 @@ class Pattern:
     breakpoints: dict[int, tuple[str, int]]
     entries: dict[int, str]
     errno_location: int
+    lock_acquire: int
 
 
 @dataclass
@@ -108,7 +109,7 @@ class Runner:
         machine = Machine()
         world = World(
             machine,
-            Names(self._places(), _INSTALLED),
+            Names(self._places(), _INSTALLED, working=os.getcwd()),
             with_lines=with_lines,
             most_processes=self._limits.processes,
         )
@@ -174,12 +175,16 @@ class Runner:
             break_everywhere(root)
             # Copied, since libraries that this run loads later are none of the next one's.
             self._pattern = Pattern(
-                dict(space.breakpoints), dict(space.entries), space.errno_location
+                dict(space.breakpoints),
+                dict(space.entries),
+                space.errno_location,
+                space.lock_acquire,
             )
             return
         space.breakpoints = dict(self._pattern.breakpoints)
         space.entries = dict(self._pattern.entries)
         space.errno_location = self._pattern.errno_location
+        space.lock_acquire = self._pattern.lock_acquire
         for place in space.breakpoints:
             injection.write(space.memory, place, TRAP)
 

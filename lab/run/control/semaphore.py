@@ -29,6 +29,7 @@ FUNCTIONS = frozenset(
     {"sem_wait", "sem_trywait", "sem_timedwait", "sem_clockwait", "sem_post", "sem_getvalue"}
 )
 ERRNO_LOCATION = "__errno_location"
+LOCK_ACQUIRE = "PyThread_acquire_lock_timed"
 _POINTER = (1 << 64) - 1
 _VALUE = 4
 """Bytes of the value."""
@@ -44,7 +45,7 @@ def set_breakpoints(space: Space, path: str, start: int, offset: int) -> None:
         offset: from which offset in the file.
     """
     try:
-        found = elf.symbols(path, FUNCTIONS | {ERRNO_LOCATION})
+        found = elf.symbols(path, FUNCTIONS | {ERRNO_LOCATION, LOCK_ACQUIRE})
         bias = elf.load_bias(path, start, offset) if found else 0
     except (elf.ELFError, OSError):
         return  # not a program: its accesses are seen one by one
@@ -53,6 +54,8 @@ def set_breakpoints(space: Space, path: str, start: int, offset: int) -> None:
             place = bias + address
             if name == ERRNO_LOCATION:
                 space.errno_location = place
+            elif name == LOCK_ACQUIRE:
+                space.lock_acquire = place
             elif place not in space.breakpoints:
                 first = functions.first_touch(space.read(place, functions.LOOK))
                 if first is not None:

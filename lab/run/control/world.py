@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -53,6 +54,10 @@ class World:
     versions: dict[str, int] = field(default_factory=dict)
     """How many steps have touched an object."""
     exits: int = 0
+    readings: Counter[str] = field(default_factory=Counter)
+    """How often each task has read a clock."""
+    unvaried: dict[str, None] = field(default_factory=dict)
+    """What happened that keeps a program from being proved, see `unvaried_in`."""
     waiters: list[Waiter] = field(default_factory=list)
     """Tasks in the queues of futexes, longest waiting first."""
     robust: dict[int, tuple[Held, ...]] = field(default_factory=dict)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import lab
 from lab.detect import findings
 from lab.finding import Kind
 from lab.run.root import Command
@@ -369,3 +371,49 @@ def test_a_shell_script_races_with_itself() -> None:
 
     assert endings(traces) == {Ending.COMPLETED}
     assert outputs(traces) >= {"1\n", "2\n"}
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_a_file_is_the_same_by_whichever_name_it_is_used(link: Callable[[str, str], None]) -> None:
+    """The size that one sees by a second name depends on when the other writes by the first."""
+
+    def body() -> Tally:
+        Path("/tmp/first").write_text("")
+        link("/tmp/first", "/tmp/second")
+        child = os.fork()
+        if not child:
+            file = os.open("/tmp/first", os.O_WRONLY)
+            os.write(file, b"1")
+            os._exit(0)
+        size = os.stat("/tmp/second").st_size
+        os.waitpid(child, 0)
+        os.unlink("/tmp/second")
+        os.unlink("/tmp/first")
+        return Tally(0, size, "bytes seen")
+
+    result = lab.explore(body, strategy="dpor", schedules=60, shrinking=0)
+    assert {outcome.result for outcome in result.outcomes} == {
+        "0 of 0 bytes seen",
+        "1 of 0 bytes seen",
+    }
+
+
+def test_a_link_meets_the_end_of_the_name_that_it_is_made_of() -> None:
+    def body() -> Tally:
+        Path("/tmp/first").write_text("")
+        child = os.fork()
+        if not child:
+            os.unlink("/tmp/first")
+            os._exit(0)
+        try:
+            os.link("/tmp/first", "/tmp/second")
+        except FileNotFoundError:
+            linked = 0
+        else:
+            linked = 1
+            os.unlink("/tmp/second")
+        os.waitpid(child, 0)
+        return Tally(0, linked, "links")
+
+    result = lab.explore(body, strategy="dpor", schedules=60, shrinking=0)
+    assert {outcome.result for outcome in result.outcomes} == {"0 of 0 links", "1 of 0 links"}

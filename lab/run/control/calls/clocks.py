@@ -92,6 +92,9 @@ def _clock_nanosleep(world: World, task: Task, name: str, regs: Registers) -> Op
         return None
     absolute = regs[1] & 1
     if absolute:
+        # The end of the sleep was computed from a reading (as by time.sleep), and that reading
+        # tells the program nothing.
+        world.readings[task.name] -= 1
         length -= now_of(world, regs[0] & 0xFFFFFFFF)
     remaining = 0 if absolute else regs[3]
     return Sleep(world, task, name, regs, world.clock + max(0, length), remaining)
@@ -122,6 +125,8 @@ def _answer(
     A task that reads nothing but clocks would never see its deadline come at
     a tick a reading: after a while each reading takes twice as long as the one before.
     """
+    if not _for_a_lock(task, regs):
+        world.readings[task.name] += 1
     if task.spins == 0:
         task.spins_since = world.clock
     task.spins += 1
@@ -131,6 +136,24 @@ def _answer(
         task.space.write(address, data)
     regs.skip_call(result)
     ptrace.set_registers(task.tid, regs)
+
+
+def _for_a_lock(task: Task, regs: Registers) -> bool:
+    """Whether it is CPython that reads, to acquire a lock: the program is told nothing.
+
+    Where the library has sem_clockwait, it computes the end of a time limit also where there is
+    none. From the stop it is three calls up: this library's clock_gettime, Python's own clock, its
+    lock.
+    """
+    start = task.space.lock_acquire
+    stack = task.space.read(regs.stack, 8 * _CALLS_UP) if start else b""
+    words = (int.from_bytes(stack[at : at + 8], "little") for at in range(0, len(stack), 8))
+    return any(start < word < start + _LOCK_BYTES for word in words)
+
+
+_CALLS_UP = 8
+"""Words of the stack among which its return address is. In CPython 3.11 it is the seventh."""
+_LOCK_BYTES = 0x100
 
 
 def _clock_gettime(world: World, task: Task, _name: str, regs: Registers) -> None:

@@ -7,8 +7,16 @@ import stat
 
 from lab.kernel.arch import Registers
 from lab.run.control.calls.others import Unknown
-from lab.run.control.opened import closed_by, opened_by, path_argument, status_at, target_of
+from lab.run.control.opened import (
+    closed_by,
+    opened_by,
+    path_argument,
+    resolved,
+    status_at,
+    target_of,
+)
 from lab.run.control.task import CallOperation, Effect, Operation, Task
+from lab.run.control.unvaried import LINKED_FILE, OUTSIDE_FILE
 from lab.run.control.world import Model, World
 from lab.trace import Action
 
@@ -32,7 +40,15 @@ class PathCall(CallOperation):
                 memory.forget_size()  # it may have been cut
         if result >= 0 and self.action is Action.CREATE and self.path:
             self._name_memory(task)
+        if result >= 0 and self.call in _LINKS:
+            self._note_link(task)
         return Effect(result=result)
+
+    def _note_link(self, task: Task) -> None:
+        """A file has a second name now, and goes by the first."""
+        found = status_at(task, self.path)
+        if found and self.also and self.object.startswith("file:"):
+            self.world.names.linked.setdefault((found.st_dev, found.st_ino), self.also[0])
 
     def _name_memory(self, task: Task) -> None:
         """A file was given a name: glibc makes a semaphore under another one and links it."""
@@ -167,8 +183,11 @@ def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | N
         flags = regs[2] if name == "openat" else task.space.word(regs[2])
     elif name == "creat":
         flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
-    path = path_argument(task, directory, address)
+    given = path_argument(task, directory, address)
+    path = resolved(task, given)
     found = status_at(task, path)
+    if flags & _WRITING and world.names.outlives(path):
+        world.unvaried[OUTSIDE_FILE] = None
     if found is not None and stat.S_ISFIFO(found.st_mode):
         if flags & os.O_NONBLOCK or flags & os.O_ACCMODE == os.O_RDWR:
             return PathCall(world, name, regs, f"fifo:{path}", Action.OPEN)
@@ -176,7 +195,25 @@ def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | N
     thing = world.names.of_file(path)
     if not thing:
         return None
-    return FileOpen(world, name, regs, thing, flags, path)
+    operation = FileOpen(world, name, regs, thing, flags, path)
+    operation.also = _further_names(world, thing, given, found)
+    return operation
+
+
+def _further_names(
+    world: World, thing: str, given: str, found: os.stat_result | None
+) -> tuple[str, ...]:
+    """What else decides which file a path leads to, or what is in it.
+
+    That is the link, if it was given by a symbolic one, and the first name of a file with several.
+    """
+    names = {world.names.of_file(given): None}
+    if found is not None and stat.S_ISREG(found.st_mode) and thing.startswith("file:"):
+        first = world.names.linked.get((found.st_dev, found.st_ino))
+        if first is None and found.st_nlink > 1:
+            world.unvaried[LINKED_FILE] = None
+        names[first or ""] = None
+    return tuple(name for name in names if name and name != thing)
 
 
 def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
@@ -190,8 +227,11 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
 
     def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
         base = _AT_FDCWD if directory is None else _signed(regs.arguments[directory])
-        where = path_argument(task, base, regs.arguments[path])
+        given = path_argument(task, base, regs.arguments[path])
+        where = resolved(task, given, last=name not in _ON_THE_LINK)
         found = status_at(task, where)
+        if action is not Action.READ and world.names.outlives(where):
+            world.unvaried[OUTSIDE_FILE] = None
         if found is not None and stat.S_ISFIFO(found.st_mode):
             return PathCall(world, name, regs, f"fifo:{where}", action)
         thing = world.names.of_file(where)
@@ -201,9 +241,12 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
         if not thing:
             return None
         operation = PathCall(world, name, regs, thing, action, where)
-        if name.startswith("rename"):
-            old, place = (_AT_FDCWD, regs[0]) if name == "rename" else (_signed(regs[0]), regs[1])
-            operation.also = (world.names.of_file(path_argument(task, old, place)),)
+        operation.also = _further_names(world, thing, given, found)
+        if name.startswith("rename") or name in _LINKS:
+            bare = name in ("rename", "link")
+            old, place = (_AT_FDCWD, regs[0]) if bare else (_signed(regs[0]), regs[1])
+            source = resolved(task, path_argument(task, old, place), last=False)
+            operation.also = (world.names.of_file(source), *operation.also)
         return operation
 
     return model
@@ -288,6 +331,17 @@ def _closed(
             return None
         return PathCall(world, name, regs, f"lock:{what.target}", Action.RELEASE)
     return PathCall(world, name, regs, what.identity, Action.CLOSE)
+
+
+_LINKS = ("link", "linkat")
+_ON_THE_LINK = frozenset(
+    """
+    rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat rmdir mkdir mkdirat
+    mknod mknodat lstat readlink readlinkat lchown lsetxattr lgetxattr llistxattr
+    """.split()  # noqa: SIM905  # to be read
+)
+"""Calls that do not follow a symbolic link at the end of a path; some others do not if told so."""
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
 def _signed(value: int) -> int:

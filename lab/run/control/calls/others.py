@@ -16,22 +16,23 @@ from lab.kernel.window import BadAddressError
 from lab.run.control.machine import UnexpectedStopError
 from lab.run.control.opening import pointed_into
 from lab.run.control.task import CallOperation, Effect, Operation, Task
+from lab.run.control.unvaried import UNMODELLED_EVENTS
 from lab.run.control.world import Model, World
 from lab.trace import Action
 
 PRIVATE = frozenset(
     """
     fstatfs statfs ustat brk rt_sigreturn sigaltstack mincore madvise msync mlock munlock mlockall
-    munlockall mlock2 getpid getppid gettid getuid geteuid getgid getegid getgroups getresuid
+    munlockall mlock2 getpid gettid getuid geteuid getgid getegid getgroups getresuid
     getresgid getpgid getpgrp getsid setuid setgid setreuid setregid setgroups setresuid setresgid
     setfsuid setfsgid capget capset uname getrlimit setrlimit prlimit64 getrusage sysinfo times
     getpriority setpriority sched_setparam sched_getparam sched_setscheduler sched_getscheduler
     sched_get_priority_max sched_get_priority_min sched_rr_get_interval sched_setattr sched_getattr
     sched_setaffinity sched_getaffinity getcpu ioprio_get ioprio_set personality arch_prctl
     modify_ldt set_thread_area get_thread_area set_tid_address set_robust_list get_robust_list rseq
-    membarrier seccomp umask getcwd chdir fchdir dup pipe pipe2 socket getsockname
-    getpeername getsockopt setsockopt epoll_create epoll_create1 epoll_ctl eventfd eventfd2 signalfd
-    signalfd4 timerfd_create inotify_init inotify_init1 memfd_create memfd_secret pidfd_open
+    membarrier seccomp umask getcwd chdir fchdir dup getsockname
+    getpeername getsockopt setsockopt epoll_create epoll_create1 epoll_ctl signalfd
+    signalfd4 timerfd_create memfd_secret
     pidfd_getfd fadvise64 readahead fsync fdatasync sync syncfs sync_file_range rt_sigpending
     clock_getres timer_getoverrun kcmp mbind set_mempolicy get_mempolicy set_mempolicy_home_node
     migrate_pages move_pages pkey_alloc pkey_free process_mrelease landlock_create_ruleset
@@ -83,7 +84,7 @@ class HandedMemory(CallOperation):
         return Effect(result=task.machine.run_to_end_of_call(task))
 
 
-def other(_world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+def other(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     """The model of every call that no table has.
 
     Raises UnexpectedStopError for one through which things happen unseen.
@@ -96,6 +97,9 @@ def other(_world: World, task: Task, name: str, regs: Registers) -> Operation | 
     if name in _EMULATED_FUTEX:
         # Kernels before 5.16 and 6.7 lack them, so their users know what to do without.
         task.machine.answer(task, regs, -errno.ENOSYS)
+        return None
+    if name in UNMODELLED_EVENTS:
+        world.unvaried[UNMODELLED_EVENTS[name]] = None
         return None
     return None if name in PRIVATE else Unknown(name or "a new system call", regs)
 

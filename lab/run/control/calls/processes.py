@@ -212,7 +212,28 @@ def _prctl(_world: World, task: Task, name: str, regs: Registers) -> Operation |
 _NOTICED = (1, 36)
 """PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER."""
 
+
+class AskParent(CallOperation):
+    """getppid, whose answer is another once the parent has ended."""
+
+    action = Action.READ
+
+    def __init__(self, name: str, regs: Registers, parent: Process) -> None:
+        super().__init__(name, regs)
+        self.object = parent.name
+
+    def perform(self, task: Task) -> Effect:
+        """Ask."""
+        return Effect(result=task.machine.run_to_end_of_call(task))
+
+
+def _ask_parent(_world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    parent = task.process.parent
+    return AskParent(name, regs, parent) if parent else None  # the root's is no part of the run
+
+
 TABLE: dict[str, Model] = {
+    "getppid": _ask_parent,
     "fork": _fork,
     "vfork": _fork,
     "clone": _clone,

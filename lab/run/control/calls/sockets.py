@@ -36,7 +36,7 @@ class AddressCall(CallOperation):
         if self.object == _ANY_PORT and result == 0:
             # Ports are given out by the kernel as it likes: they go by number, like pipes.
             port = port_of(self.world, task, self.argument(0))
-            self.object = f"{_ANY_PORT}:{self.world.names.number(_ANY_PORT, port)}"
+            self.object = f"{_ANY_PORT}:{self.world.names.make(_ANY_PORT, port, task.process.name)}"
             self.world.names.ports[port] = self.object
             self._remember(task)
         if self.call == "bind" and result == 0:
@@ -79,7 +79,8 @@ class PairCall(CallOperation):
             ends = [task.space.word(self.regs[3] + 4 * end, 4) for end in (0, 1)]
             opened = [opened_by(self.world, task, end) for end in ends]
             if opened[0] is not None and opened[1] is not None:
-                number = self.world.names.number("socketpair", opened[0].inode)
+                maker = task.process.name
+                number = self.world.names.make("socketpair", opened[0].inode, maker)
                 for what in opened:
                     if what is not None:
                         self.world.names.sockets[what.inode] = f"socketpair:{number}"

@@ -170,7 +170,7 @@ class Control(CallOperation):
         result = task.machine.run_to_end_of_call(task)
         if self.action is Action.CREATE and result >= 0:
             self.world.made.add((self.kind, result))
-            self.world.names.of_sysv(self.kind, result)
+            self.world.names.of_sysv(self.kind, result, maker=task.process.name)
         return Effect(result=result)
 
     def _fix_number(self) -> None:

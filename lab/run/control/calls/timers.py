@@ -10,6 +10,7 @@ from lab.run.control.opened import take_duplicate, target_of
 from lab.run.control.task import Task
 from lab.run.control.timers import Alarm, DescriptorTimer, PosixTimer, Timer
 from lab.run.control.timing import CPU_TIME, NANO, now_of, packed, timespec
+from lab.run.control.unvaried import UNVARIED_TIMER
 from lab.run.control.world import World
 
 _ABSOLUTE = 1
@@ -136,6 +137,8 @@ def _posix_timer(world: World, task: Task, regs: Registers) -> PosixTimer | None
 
 def _arm(world: World, timer: Timer, first: int, interval: int) -> None:
     timer.deadline = world.clock + first if first else 0
+    if first:
+        world.unvaried[UNVARIED_TIMER] = None
     timer.interval = interval
 
 

@@ -1,0 +1,46 @@
+"""The unvaried: why a program is not proved, although every order of its steps was run.
+
+A proof is about orders of visible operations. What a program does may also follow from what the
+lab does not vary: from the moment at which a time limit or a timer runs out, from what a clock
+shows, from the private memory of threads, from a server or a file outside the run. Then that no
+order showed a finding is worth telling, and is no proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lab.trace import Action
+
+if TYPE_CHECKING:
+    from lab.run.control.world import World
+
+UNVARIED_TIMER = "a timer goes off in it, and not at every moment at which it might"
+OUTSIDE_FILE = "it writes to files that are not put back between runs"
+UNMODELLED_EVENTS = {
+    **dict.fromkeys(("inotify_init", "inotify_init1"), "it watches files by inotify"),
+    "fanotify_init": "it watches files by fanotify",
+    "pidfd_open": "it watches processes through descriptors",
+}
+LINKED_FILE = "it uses a file that has several names, by more than one of them perhaps"
+
+
+def unvaried_in(world: World) -> tuple[str, ...]:
+    """Why no proof can rest on a run; none: one can."""
+    return tuple(dict.fromkeys([*world.unvaried, *_found(world)]))
+
+
+def _found(world: World) -> Iterator[str]:
+    sleeps = any(event.action is Action.SLEEP for event in world.events)
+    if any(event.timed and event.action is not Action.SLEEP for event in world.events):
+        yield "a wait in it has a time limit, which runs out only when nobody else can move"
+    # The one reading from which an absolute sleep begins is taken away, see `clocks`.
+    if sleeps and any(readings > 0 for readings in world.readings.values()):
+        yield "it reads the clock and sleeps, so what it does may depend on how long things take"
+    if any("." in task.name for task in world.tasks if not task.process.helper):
+        yield "it has threads, and the memory that they share is not watched"
+    if world.names.inherits:
+        yield "it uses several things that were made before the run, named by first use"
+    if any(world.names.is_outside(event.object) for event in world.events):
+        yield "it speaks to a service outside the run"
