@@ -19,7 +19,7 @@ Freund, "FastTrack", PLDI 2009).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lab.detect.naming import stable_name
@@ -69,21 +69,47 @@ def unordered(
         pids: names of processes by PID.
     """
     atomic = atomic_places(events)
-    recent: dict[str, list[_Access]] = {}
+    recent: dict[str, _Recent] = {}
     told: set[tuple[object, ...]] = set()
     for event, clock in zip(events, clocks(events, pids), strict=True):
         if event.call not in ("load", "store") or (event.object, event.offset) in atomic:
             continue
         access = _Access(event, clock)
-        others = recent.setdefault(event.object, [])
-        for other in others:
+        for other in recent.setdefault(event.object, _Recent()).before(access):
             if access.races_with(other):
                 pair = (other.event.process, event.process, other.event.action, event.offset)
                 if pair not in told:
                     told.add(pair)
                     yield other.event, event
-        others[:] = [other for other in others if not access.covers(other)]
-        others.append(access)
+
+
+class _Recent:
+    """The accesses to one object that a later one may race with, by the words that they touch."""
+
+    def __init__(self) -> None:
+        self._words: dict[int, list[_Access]] = {}
+        self._long: list[_Access] = []
+        """Those of so many words that to note them at each would take too long."""
+
+    def before(self, access: _Access) -> list[_Access]:
+        """Those that are close to an access, which counts as one of them from then on."""
+        start, end = access.event.offset, access.event.offset + max(1, access.event.size)
+        words = range(start // _WORD, -(-end // _WORD))
+        if len(words) > _LONG:
+            found = [*self._long, *(other for group in self._words.values() for other in group)]
+            self._long = [*access.left_of(self._long), access]
+            return found
+        found = list(self._long)
+        for word in words:
+            group = self._words.get(word, [])
+            found += group
+            self._words[word] = [*access.left_of(group), access]
+        return found
+
+
+_WORD = 8
+_LONG = 8
+"""Words."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +131,10 @@ class _Access:
             and its.offset < mine.offset + mine.size
             and not ordered(its, self.clock, other.clock)
         )
+
+    def left_of(self, others: Iterable[_Access]) -> Iterator[_Access]:
+        """Those whose races are not all races of this one too."""
+        return (other for other in others if not self.covers(other))
 
     def covers(self, other: _Access) -> bool:
         """Whether whatever will race with an earlier access races with this one too."""

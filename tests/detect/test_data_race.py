@@ -123,3 +123,21 @@ def test_one_finding_tells_of_all_places_of_an_object() -> None:
 
 def test_a_free_run_shows_none() -> None:
     assert not _found()
+
+
+def test_a_long_access_races_with_a_short_one_inside_it_and_not_with_one_beside_it() -> None:
+    def long(process: str, offset: int) -> Event:
+        return dataclasses.replace(write(process, 0, 1, offset=offset), size=200)
+
+    assert _found(long("P1", 0), read("P2", 1, offset=196))
+    assert _found(read("P2", 1, offset=196), long("P1", 0))
+    assert _found(long("P1", 0), long("P2", 100))
+    assert not _found(long("P1", 0), read("P2", 1, offset=200))
+
+
+def test_an_access_across_two_words_races_in_either() -> None:
+    across = write("P1", 0, 1, offset=6)
+
+    assert _found(across, read("P2", 1, offset=4))
+    assert _found(across, read("P2", 1, offset=8))
+    assert not _found(across, read("P2", 1, offset=12))
