@@ -88,8 +88,6 @@ class HostStock:
     """On the host: compare before with after, and ask who made or used what is new."""
 
     def __init__(self) -> None:
-        self.tmp = tempfile.mkdtemp(prefix="lab-")
-        """A directory to be the run's TMPDIR: what is in it at the end, the run left."""
         self._queues = queue_directory()
         self._unlisted = UnlistedQueues() if self._queues is None else None
         # Real paths, as the kernel shows them where a process has such a file open.
@@ -105,6 +103,9 @@ class HostStock:
         unlisted = {ANY_QUEUE} if self._unlisted else set()
         self.outside: frozenset[Thing] = frozenset(map(_thing, before)) | unlisted
         """What was there before the run."""
+        # Last of all: nothing can fail from here on and leave it behind.
+        self.tmp = tempfile.mkdtemp(prefix="lab-")
+        """A directory to be the run's TMPDIR: what is in it at the end, the run left."""
 
     def look(self) -> None:
         """Note what is new while the run goes on."""
