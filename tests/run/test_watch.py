@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing import resource_tracker, shared_memory
-from multiprocessing.context import ForkContext, SpawnContext
 from pathlib import Path
 
 import pytest
@@ -35,15 +31,6 @@ def kinds(trace: Trace) -> set[Kind]:
 def only_child(trace: Trace) -> Process:
     (child,) = trace.processes[1:]
     return child
-
-
-@pytest.fixture
-def interpreter(sandbox: Sandbox) -> None:
-    """What executes Python anew needs one that the sandbox's user may execute."""
-    if not in_child(
-        lambda: os.access(os.path.realpath(sys.executable), os.X_OK), user=sandbox.user
-    ):
-        pytest.skip(f"{sandbox.user} may not execute {os.path.realpath(sys.executable)}")
 
 
 def forked(body: Callable[[], None]) -> int:
@@ -240,79 +227,6 @@ def test_the_children_of_an_orphan_do_not_hold_the_end_up(
 
     assert kinds(trace) == {Kind.ORPHAN}
     assert trace.seconds < 300
-
-
-@pytest.mark.usefixtures("interpreter")
-def test_multiprocessings_resource_tracker_is_neither(sandbox: Sandbox) -> None:
-    def body() -> None:
-        resource_tracker.ensure_running()
-        be_seen()
-
-    trace = sandbox(body)
-
-    assert findings(trace) == ()
-    assert only_child(trace).helper
-
-
-@pytest.mark.usefixtures("interpreter")
-def test_what_the_resource_tracker_removes_is_no_leak(sandbox: Sandbox) -> None:
-    def body() -> None:
-        # Of no variable: a finalizer that closes it is not to hide the point.
-        memory = shared_memory.SharedMemory(create=True, size=64)
-        sys.modules["kept"] = memory  # type: ignore[assignment]
-
-    trace = sandbox(body)
-
-    assert findings(trace) == ()
-    assert "leaked shared_memory" in trace.output
-
-
-@pytest.mark.usefixtures("interpreter")
-def test_a_forkserver_is_a_helper_and_its_workers_are_not(sandbox: Sandbox) -> None:
-    def body() -> None:
-        context = multiprocessing.get_context("forkserver")
-        seen = context.Event()
-        worker = context.Process(target=seen.wait)
-        worker.start()
-        be_seen()
-        seen.set()
-        worker.join()
-
-    trace = sandbox(body, seconds=60.0)
-
-    assert findings(trace) == ()
-    server = next(p for p in trace.processes if "forkserver" in p.command)
-    workers = [p for p in trace.processes if p.parent == server.name]
-    assert server.helper
-    assert [worker.helper for worker in workers] == [False]
-
-
-@pytest.mark.usefixtures("interpreter")
-@pytest.mark.parametrize(
-    "context",
-    [multiprocessing.get_context("fork"), multiprocessing.get_context("spawn")],
-    ids=["fork", "spawn"],
-)
-def test_multiprocessing_is_clean(sandbox: Sandbox, context: ForkContext | SpawnContext) -> None:
-    def body() -> None:
-        # Of the module, as in a script: a lock that nobody holds is removed before a spawned
-        # process has found it.
-        lock = globals()["kept"] = context.Lock()
-        workers = [context.Process(target=_hold, args=(lock,)) for _ in range(3)]
-        for worker in workers:
-            worker.start()
-        # Joined by the exit functions, as at the end of a script: in order, so that the second may
-        # have to wait for the first.
-
-    trace = sandbox(body, seconds=60.0, zombie_after=60.0)
-
-    assert findings(trace) == ()
-    assert trace.root.status == 0
-
-
-def _hold(lock: threading.Lock) -> None:
-    with lock:
-        time.sleep(0.01)
 
 
 def test_a_process_whose_first_thread_has_ended_lives(sandbox: Sandbox) -> None:
