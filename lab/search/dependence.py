@@ -171,8 +171,10 @@ class Footprints:
             case Action.EXIT:
                 return self._exit(process, also)
             case Action.WAIT:
-                one = step.object if step.object != process and " " not in step.object else ""
-                return Footprint(process, self._waited(process, step) + also, joins=one)
+                # Only a wait that waits: a look (WNOHANG) goes through before the end as well.
+                alone = step.waits and step.object != process and " " not in step.object
+                joins = step.object if alone else ""
+                return Footprint(process, self._waited(process, step) + also, joins=joins)
             case Action.SIGNAL:
                 return self._sent(process, step)
             case Action.DELIVER:

@@ -240,6 +240,8 @@ class _Known:
             self._give(thing, _WHOLE, clock)
 
     def _ended(self, event: Event) -> Sequence[str]:
+        if event.call == "wait4" and event.result == 0:  # a look (WNOHANG) that found none
+            return ()
         names = event.object.split()
         taken = self._pids.get(event.result or 0)
         return (taken,) if len(names) > 1 and taken else names

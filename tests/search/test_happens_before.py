@@ -162,6 +162,14 @@ def test_who_waits_for_an_exit_knows_what_came_before_it() -> None:
     assert ordered(events[1], times[4], times[1])
 
 
+def test_who_looks_for_an_exit_and_finds_none_knows_nothing_new() -> None:
+    looked = step("P0", Action.WAIT, "P1", call="wait4", result=0)
+    events = (step("P0", Action.FORK), store("P1"), looked, load("P0"))
+    times = list(clocks(events))
+
+    assert not ordered(events[1], times[3], times[1])
+
+
 def test_waiting_for_any_child_is_waiting_for_the_one_that_it_returned() -> None:
     events = (
         step("P0", Action.FORK),
