@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from lab.run.control import Runner
 
 Progress = Callable[[str], None]
+_INTERRUPTED = Outcome()
+"""What is known of a search that did not come back."""
 
 
 def explore(
@@ -142,13 +144,14 @@ def explored(
         series.add(run)
         progress(_progress(wanted.name, series, schedules, time.monotonic() - began))
 
-    def concluded(*notes: str, proved_for: str = "", stale: Collection[Path] = ()) -> Result:
+    def concluded(*notes: str, of: Outcome = _INTERRUPTED, stale: Collection[Path] = ()) -> Result:
         result = series.conclude(
             scenario=wanted.name,
             seconds=time.monotonic() - began,
             parameters=wanted.parameters,
             search=described(strategy, seed=seed, depth=depth, preemptions=preemptions),
-            proved_for=proved_for,
+            proved_for=of.proved_for,
+            astray=of.astray,
         )
         kept = _kept(corpus, result.findings, stale) if corpus else ()
         return dataclasses.replace(
@@ -172,7 +175,7 @@ def explored(
     yield concluded(
         *_notes(outcome),
         *_stale(stale, {finding.identity for finding in series.findings}),
-        proved_for=outcome.proved_for,
+        of=outcome,
         stale=[each.path for each in stale],
     )
 

@@ -26,6 +26,10 @@ from lab.trace import Event, Trace
 
 MOST_STEPS = 10_000
 """Steps after which a run counts as one without end."""
+_WHY = (
+    "Something in the program does not depend on the schedule alone: a clock, a random number, "
+    "what an earlier run left behind"
+)
 _PRUNED_EACH = 10
 """A search may abandon so many runs for each that it was to make."""
 
@@ -74,6 +78,8 @@ class Outcome:
     notes: tuple[str, ...] = ()
     stale: tuple[int, ...] = ()
     """Which of the saved runs, by their place among them, turned out to be other runs now."""
+    astray: str = ""
+    """Why the search had to end: a schedule that was run again led elsewhere."""
 
 
 def search(
@@ -102,6 +108,7 @@ def search(
     teller = Teller(origin, plan.max_steps, strict_races=plan.strict_races)
     stale = rerun(runner, plan, teller, saved, report)
     runs = pruned = 0
+    astray = ""
     over = plan.satisfied(teller.found)
     while not over and runs < plan.schedules and pruned < _PRUNED_EACH * plan.schedules:
         if not strategy.begin():
@@ -112,13 +119,17 @@ def search(
         except Pruned:
             pruned += 1
             continue
+        except Diverged as diverged:
+            astray = f"the beginning of a run could not be repeated: {diverged}. {_WHY}"
+            break
         runs += 1
         strategy.end(trace)
         run = teller.tell(trace, recorder)
         report(run)
         over = plan.satisfied(teller.found)
     findings, notes = finish(runner, plan, teller, report)
-    return Outcome(_scope(strategy, over=over), pruned, findings, notes, stale)
+    proved_for = _scope(strategy, over=over or bool(astray))
+    return Outcome(proved_for, pruned, findings, notes, stale, astray)
 
 
 def rerun(
@@ -205,8 +216,7 @@ def _explained(
         except Diverged as diverged:
             notes.append(
                 f"the schedule of {listed([str(each.finding.kind) for each in tellings])} did not "
-                f"lead there again: {diverged}. Something in the program does not depend on the "
-                "schedule alone: a clock, a random number, what an earlier run left behind"
+                f"lead there again: {diverged}. {_WHY}"
             )
             continue
         wanted = {each.finding.identity: each.shrunk for each in tellings}

@@ -124,6 +124,7 @@ class Series:
         parameters: tuple[tuple[str, str], ...] = (),
         search: str = "",
         proved_for: str = "",
+        astray: str = "",
     ) -> Result:
         """The answer.
 
@@ -133,9 +134,10 @@ class Series:
             parameters: names and values with which it ran.
             search: how the schedules of controlled runs were chosen.
             proved_for: the scope in which that search left no interleaving out; "" if it did.
+            astray: why it could not be trusted any more; "" if it could.
         """
         findings = tuple(sorted(self._first.values(), key=lambda each: _RANK[each.kind]))
-        undecided = list(self._tell_undecided())
+        undecided = [*self._tell_undecided(), *([astray] if astray else [])]
         verdict, reason = self._verdict(undecided, search, proved_for)
         told = [*(undecided if self._first else []), *self._tell_races()]
         notes = dict.fromkeys(told) | self._notes

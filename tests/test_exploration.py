@@ -164,6 +164,35 @@ def test_under_a_lock_there_is_no_data_race(control: Control) -> None:
     assert explore(body, schedules=10, strict_races=True).findings == ()
 
 
+def _looks(place: str) -> Task:
+    for _ in range(9):
+        yield read(place)
+
+
+class Forgetful(ToyRunner):
+    """From its third run on, what runs is another program."""
+
+    runs = 0
+
+    def run(self, choose: Choose, *, max_steps: int, with_lines: bool = False) -> Trace:
+        self.runs += 1
+        if self.runs > 2:
+            self.program = Program({f"P{n}": functools.partial(_looks, f"n{n}") for n in (1, 2, 3)})
+        return super().run(choose, max_steps=max_steps, with_lines=with_lines)
+
+
+@pytest.mark.parametrize("strategy", ["dpor", "bounded", "auto"])
+def test_a_program_that_cannot_be_repeated_is_no_proof_and_no_pass(
+    strategy: str, control: Control
+) -> None:
+    control(counter(3, 2, guarded=True), Forgetful)
+    result = explore(body, strategy=strategy, schedules=400)
+
+    assert result.verdict is Verdict.ERROR
+    assert "the beginning of a run could not be repeated" in result.reason
+    assert "does not depend on the schedule alone" in result.reason
+
+
 def test_it_stops_where_it_is_told_to(control: Control) -> None:
     control(counter())
 

@@ -11,19 +11,22 @@ its last deviation, the schedules that deviate there too; so each is run once.
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING
 
 from lab.search.idling import PATIENCE, Idling
-from lab.search.replay import Diverged
+from lab.search.replay import Diverged, Unlike, sameness
 from lab.search.strategy import Pruned
 from lab.trace import Ending
 
 if TYPE_CHECKING:
     from lab.search.strategy import Point
-    from lab.trace import Trace
+    from lab.trace import Event, Trace
 
 Deviations = tuple[tuple[int, str], ...]
 """Steps, ascending, each with who moves instead of the default."""
+Planned = tuple[Deviations, int]
+"""With a checksum of the steps before the last of them, as they were when it was planned."""
 
 
 class Bounded:
@@ -41,7 +44,10 @@ class Bounded:
         """Runs that went to their end, each with another schedule."""
         self.redundant = 0
         """Runs that were abandoned: what they wanted to choose could not be had."""
-        self._open: list[list[Deviations]] = [[()], *([] for _ in range(preemptions))]
+        self._open: list[list[tuple[Deviations, int]]] = [
+            [((), 0)],
+            *([] for _ in range(preemptions)),
+        ]
         """What is still to be run, by cost."""
         self._over = self._gave_way = self._cut = False
 
@@ -53,18 +59,20 @@ class Bounded:
     @property
     def scope(self) -> str:
         """What that means."""
-        bound = "no preemption" if not self.preemptions else f"at most {self.preemptions} of them"
+        bound = f"at most {self.preemptions} preemption{'s' if self.preemptions > 1 else ''}"
+        bound = bound if self.preemptions else "no preemption"
         idle = f"; who idles for {PATIENCE} steps gives way" if self._gave_way else ""
-        return f"every schedule by its preemptions, {bound}{idle}"
+        return f"every schedule with {bound}{idle}"
 
     def begin(self) -> bool:
         """Take one of the schedules that cost least."""
         for cost, schedules in enumerate(self._open):
             if schedules:
-                self._cost, self._deviations = cost, schedules.pop()
+                self._cost, (self._deviations, self._planned) = cost, schedules.pop()
                 self._followed = dict(self._deviations)
                 self._last = self._deviations[-1][0] if self._deviations else -1
-                self._further: dict[int, list[tuple[int, str]]] = {}
+                self._further: dict[int, tuple[int, list[tuple[int, str]]]] = {}
+                self._checksum = 0
                 self._idling = Idling()
                 self._at = -1
                 return True
@@ -75,9 +83,13 @@ class Bounded:
         """Who moves by the schedule.
 
         Raises Pruned where it names a task that turned out to be blocked, and Diverged where it
-        names one that is not there.
+        names one that is not there, or the program did not repeat the steps before that.
         """
         self._idling.follow(point.happened)
+        for event in point.happened:
+            self._checksum = _checksum(event, self._checksum)
+        if point.step == self._last and self._checksum != self._planned:
+            raise Unlike(point.step)
         tried, self._at = self._at == point.step, point.step
         names = [pending.process for pending in point.enabled]
         if point.step in self._followed:
@@ -91,7 +103,7 @@ class Bounded:
         default, others, free = self._alternatives(point, names)
         if point.step > self._last:
             cost = self._cost + (0 if free else 1)
-            self._further[point.step] = [(cost, name) for name in others]
+            self._further[point.step] = (self._checksum, [(cost, name) for name in others])
         return default
 
     def _alternatives(self, point: Point, names: list[str]) -> tuple[int, list[str], bool]:
@@ -111,7 +123,11 @@ class Bounded:
         self.executions += 1
         if trace.ending not in (Ending.COMPLETED, Ending.STUCK):
             self._cut = True
-        for step, choices in self._further.items():
+        for step, (checksum, choices) in self._further.items():
             for cost, name in choices:
                 if cost <= self.preemptions:
-                    self._open[cost].append((*self._deviations, (step, name)))
+                    self._open[cost].append(((*self._deviations, (step, name)), checksum))
+
+
+def _checksum(event: Event, before: int) -> int:
+    return zlib.crc32(repr(sameness(event)).encode("utf-8", "surrogatepass"), before)

@@ -153,6 +153,12 @@ class Dpor:
         node = self._path[len(course.choices) - 1] if course.choices else None
         course.come_to(point, node.meets if node else None)
         if node:
+            if node.footprint not in (None, order.footprints[-1]):
+                raise Diverged(
+                    course.choices[-1].point.step,
+                    f"another step of {node.task}",
+                    operation(course.choices[-1].event),
+                )
             node.footprint, node.meets = order.footprints[-1], order.meets[-1]
 
     def _next_node(self) -> _Node:

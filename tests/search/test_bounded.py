@@ -66,10 +66,10 @@ def test_it_finds_what_needs_two() -> None:
 
 
 def test_it_says_what_it_has_exhausted() -> None:
-    assert Bounded(0).scope == "every schedule by its preemptions, no preemption"
+    assert Bounded(0).scope == "every schedule with no preemption"
     bounded = Bounded(2)
     assert isinstance(bounded, Systematic)
-    assert bounded.scope == "every schedule by its preemptions, at most 2 of them"
+    assert bounded.scope == "every schedule with at most 2 preemptions"
     assert not bounded.exhausted
 
 
