@@ -15,6 +15,7 @@ this very process, without any lab; the harness runs it as the root process of a
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -53,7 +54,9 @@ class Parameter:
             except ValueError:
                 pass  # the one complaint below serves every type
             else:
-                return value
+                # No count and no time is infinite, and "nan" is the word for what is none.
+                if not isinstance(value, float) or math.isfinite(value):
+                    return value
         raise DeclarationError(
             f"{self.name}={text}: {self.name} takes {_ARTICLE[self.type]}, "
             f"for example {self.name}={self.default}"

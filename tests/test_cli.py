@@ -53,6 +53,7 @@ def run_lab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         (["run", RACY, "-p", "writer=3"], "nearest: writers"),
         (["run", RACY, "-p", "writers"], "write it as NAME=VALUE"),
         (["run", RACY, "-p", "writers=three"], "writers takes a whole number"),
+        (["run", RACY, "-p", "window=nan"], "window takes a number"),
         (["run", RACY, "--runs", "0"], "'0' is no number of runs; give 1 or more"),
         (["run", RACY, "--runs", "many"], "'many' is no number of runs"),
         (["run", RACY, "--time-limit", "-1"], "'-1' is no time; give seconds"),
