@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.ahead import Ahead, Executor
 from lab.corpus import Corpus, Saved
 from lab.detect.wording import counted
 from lab.essence import Essence
@@ -20,6 +21,7 @@ from lab.loop import MOST_STEPS, Outcome, Plan
 from lab.loop import replay as replay_once
 from lab.loop import search as search_on
 from lab.run.limits import LabError
+from lab.search.foresight import Foreseeable
 from lab.search.named import DEFAULT, described
 from lab.search.named import strategy as strategy_named
 from lab.search.replay import Diverged
@@ -78,8 +80,7 @@ def explore(
         parameters: of a scenario, as texts.
         saved: a folder of schedules that failed before: they are run first, and new ones are
             put there; None: neither.
-        jobs: how many runs at once, each on a CPU of its own; the answer is the same. Only a
-            strategy whose runs are independent can be divided so.
+        jobs: how many runs at once, each on a CPU of its own; the answer is the same.
         progress: is told in a few words how far it is.
 
     Raises LabError where control is refused or the program cannot be had, UnknownStrategy,
@@ -191,6 +192,11 @@ def _searched(
     strategy, jobs = strategies[0], len(strategies)
     if jobs > 1 and divisible(strategy):
         return sharded(wanted, plan, strategies, saved, heard)
+    if jobs > 1 and isinstance(strategy, Foreseeable):
+        from lab.run.control import Pool
+
+        with Pool(wanted.program, wanted.limits, jobs) as pool:
+            return _led(pool, wanted, plan, strategy, saved, heard)
     # Heavy, and Linux only, hence here.
     from lab.run.control import in_controller
 
@@ -200,8 +206,26 @@ def _searched(
     outcome = in_controller(work, wanted.program, wanted.limits, heard=heard)
     if jobs == 1:
         return outcome
-    undivided = f"not divided among {jobs} jobs: this strategy learns from each run for the next"
+    undivided = f"not divided among {jobs} jobs: this strategy does not tell its next runs"
     return dataclasses.replace(outcome, notes=(*outcome.notes, undivided))
+
+
+def _led(
+    executor: Executor,
+    wanted: Target,
+    plan: Plan,
+    strategy: Strategy,
+    saved: Sequence[Token],
+    heard: Callable[[object], None],
+) -> Outcome:
+    """Search here, with runs that are made elsewhere."""
+    try:
+        return search_on(Ahead(executor, strategy), strategy, plan, wanted.origin, heard, saved)
+    except Diverged as diverged:
+        raise LabError(
+            f"{diverged}. Something in the program does not depend on the schedule alone, so its "
+            "interleavings cannot be searched one by one"
+        ) from diverged
 
 
 def _progress(name: str, series: Series, schedules: int, seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import mmap
 import os
 import struct
@@ -273,11 +274,33 @@ def test_two_jobs_give_the_answer_of_one() -> None:
     assert (divided.runs, divided.seen_in, divided.outcomes) == (6, alone.seen_in, alone.outcomes)
 
 
-def test_two_jobs_leave_no_process_behind_when_they_are_stopped() -> None:
+def guarded_by_posix(page: mmap.mmap, semaphore: posix_ipc.Semaphore) -> None:
+    for _ in range(2):
+        semaphore.acquire()
+        _add(page)
+        semaphore.release()
+
+
+@pytest.mark.parametrize("strategy", ["dpor", "auto"])
+def test_two_jobs_prove_what_one_proves_in_as_many_executions(strategy: str) -> None:
+    def both() -> None:
+        page = mmap.mmap(-1, 4096)
+        semaphore = posix_ipc.Semaphore("/s", posix_ipc.O_CREX, initial_value=1)
+        _in_children(*[lambda: guarded_by_posix(page, semaphore)] * 2)
+        semaphore.unlink()
+
+    alone, divided = (lab.explore(both, strategy=strategy, jobs=jobs) for jobs in (1, 2))
+
+    assert alone.verdict is Verdict.PROVED
+    assert dataclasses.replace(divided, seconds=alone.seconds) == alone
+
+
+@pytest.mark.parametrize("strategy", ["random", "dpor"])
+def test_two_jobs_leave_no_process_behind_when_they_are_stopped(strategy: str) -> None:
     def heard(text: str) -> None:
         raise KeyboardInterrupt(text)
 
     with pytest.raises(KeyboardInterrupt):
-        lab.explore(unguarded, schedules=50, jobs=2, progress=heard)
+        lab.explore(unguarded, strategy=strategy, schedules=50, jobs=2, progress=heard)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)

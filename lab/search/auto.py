@@ -9,16 +9,17 @@ that it may make.
 
 from __future__ import annotations
 
-from itertools import cycle
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from lab.search.dpor import Dpor
+from lab.search.foresight import Foreseeable
 from lab.search.pct import Pct
 from lab.search.pos import Pos
 from lab.search.reads_from import ReadsFrom
 
 if TYPE_CHECKING:
-    from lab.search.strategy import Point, Strategy
+    from lab.search.strategy import Point
     from lab.trace import Trace
 
 _OPENING = "sasaasaassssss"
@@ -37,8 +38,9 @@ class Auto:
         self._left = schedules
         self._systematic, self._aimed, self._pct = Dpor(), ReadsFrom(), Pct(seed)
         self._opening = list(_OPENING)
-        self._others: cycle[Strategy] = cycle((self._aimed, Pos(seed), self._aimed, self._pct))
-        self._current: Strategy = self._systematic
+        self._others: tuple[Foreseeable, ...] = (self._aimed, Pos(seed), self._aimed, self._pct)
+        self._turns = 0
+        self._current: Foreseeable = self._systematic
         self._first = True
         self._too_many = self._over = False
 
@@ -62,6 +64,16 @@ class Auto:
             self._over = self._current is self._systematic
         return False
 
+    @property
+    def which(self) -> Hashable:
+        """Whose turn it is, and which of its runs."""
+        return (type(self._current).__name__, self._current.which)
+
+    def pass_over(self) -> None:
+        """As that search does."""
+        self._left -= 1
+        self._current.pass_over()
+
     def choose(self, point: Point) -> int:
         """As the search whose turn it is."""
         return self._current.choose(point)
@@ -78,7 +90,7 @@ class Auto:
             self._aimed.begin()
             self._aimed.end(trace)
 
-    def _next(self) -> Strategy:
+    def _next(self) -> Foreseeable:
         if self._opening:
             return self._systematic if self._opening.pop(0) == "s" else self._aimed
         missing = self._systematic.estimate - self._systematic.executions
@@ -86,4 +98,7 @@ class Auto:
         # With runs to spare, others in between may find sooner what is there. The estimate grows
         # while the search goes on, so there must be many.
         to_spare = missing * 10 <= self._left and self._current is self._systematic
-        return next(self._others) if self._too_many or to_spare else self._systematic
+        if not (self._too_many or to_spare):
+            return self._systematic
+        self._turns += 1
+        return self._others[(self._turns - 1) % len(self._others)]

@@ -49,6 +49,7 @@ class Bounded:
             *([] for _ in range(preemptions)),
         ]
         """What is still to be run, by cost."""
+        self._deviations: Deviations = ()
         self._over = self._gave_way = self._cut = False
 
     @property
@@ -78,6 +79,14 @@ class Bounded:
                 return True
         self._over = True
         return False
+
+    @property
+    def which(self) -> Deviations:
+        """The deviations that the run begins with."""
+        return self._deviations
+
+    def pass_over(self) -> None:
+        """As if no schedule deviated from it further: what is open stays open."""
 
     def choose(self, point: Point) -> int:
         """Who moves by the schedule.

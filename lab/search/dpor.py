@@ -45,6 +45,8 @@ class _Node:
     """Who moves here in the present run."""
     then: list[Branch] = field(default_factory=list)
     """What is planned for after that."""
+    expected: Footprint | None = None
+    """Of that step, by what planned it."""
     footprint: Footprint | None = None
     """Of that step, once it was taken."""
     meets: Steps | None = None
@@ -53,9 +55,9 @@ class _Node:
     planned: set[tuple[str, ...]] = field(default_factory=set)
     """What was ever planned from here, for the same race is found again and again."""
 
-    def take(self, task: str, then: list[Branch]) -> None:
+    def take(self, task: str, then: list[Branch], expected: Footprint | None = None) -> None:
         """Let the present run go this way."""
-        self.task, self.then = task, then
+        self.task, self.then, self.expected = task, then, expected
         self.footprint = self.meets = None
 
 
@@ -111,11 +113,27 @@ class Dpor:
             if node.tree:
                 branch = node.tree.pop(0)
                 node.bound = True
-                node.take(branch.task, branch.then)
+                node.take(branch.task, branch.then, branch.footprint)
                 return True
             self._path.pop()
         self._over = True
         return False
+
+    @property
+    def which(self) -> tuple[str, ...]:
+        """The tasks that the run begins with."""
+        return tuple(node.task for node in self._path)
+
+    def pass_over(self) -> None:
+        """As if the run had taken its planned steps, and no race in it were new."""
+        while self._path:
+            node = self._path[-1]
+            node.footprint = node.footprint or node.expected
+            if not node.then or node.footprint is None:
+                return
+            self._path.append(_after(node, node.footprint))
+            branch = self._path[-1].tree.pop(0)
+            self._path[-1].take(branch.task, branch.then, branch.footprint)
 
     def choose(self, point: Point) -> int:
         """The planned task, or after the last plan the default one that does not sleep.
@@ -164,14 +182,7 @@ class Dpor:
     def _next_node(self) -> _Node:
         if not self._path:
             return _Node({}, [], bound=False)
-        parent = self._path[-1]
-        step = self._course.order.footprints[-1]
-        sleep = {
-            task: footprint
-            for task, footprint in parent.sleep.items()
-            if not dependent(footprint, step)
-        }
-        return _Node(sleep, parent.then, bound=bool(parent.then))
+        return _after(self._path[-1], self._course.order.footprints[-1])
 
     def _pick(self, node: _Node, point: Point) -> int:
         """Who moves at a point that the search has not been beyond."""
@@ -179,7 +190,7 @@ class Dpor:
             branch = node.tree.pop(0)
             index = self._possible(branch.task, point)
             if index is not None:
-                node.take(branch.task, branch.then)
+                node.take(branch.task, branch.then, branch.footprint)
                 return index
         if not node.bound:
             free: int
@@ -211,3 +222,13 @@ class Dpor:
             node.planned.add(tasks)
             if all(beginning.can_begin(*asleep) is None for asleep in node.sleep.items()):
                 insert(node.tree, beginning)
+
+
+def _after(parent: _Node, step: Footprint) -> _Node:
+    """What a run comes to by a step."""
+    sleep = {
+        task: footprint
+        for task, footprint in parent.sleep.items()
+        if not dependent(footprint, step)
+    }
+    return _Node(sleep, parent.then, bound=bool(parent.then))

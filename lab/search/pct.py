@@ -47,6 +47,14 @@ class Pct:
         self._lowest = -self._depth
         return True
 
+    @property
+    def which(self) -> tuple[int, int]:
+        """The number of the run, and for how long a run its change points were drawn."""
+        return self._run, self._longest
+
+    def pass_over(self) -> None:
+        """As if it had not been longer than the longest."""
+
     def choose(self, point: Point) -> int:
         """The task with the highest priority; at a change point it is the last time."""
         self._idling.follow(point.happened)

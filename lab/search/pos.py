@@ -38,6 +38,14 @@ class Pos:
         self._footprints = Footprints()
         return True
 
+    @property
+    def which(self) -> int:
+        """The number of the run."""
+        return self._run
+
+    def pass_over(self) -> None:
+        """Nothing is learnt anyway."""
+
     def choose(self, point: Point) -> int:
         """The operation with the highest priority."""
         for event in point.happened:

@@ -34,6 +34,14 @@ class Random:
         self._run += 1
         return True
 
+    @property
+    def which(self) -> int:
+        """The number of the run."""
+        return self._run
+
+    def pass_over(self) -> None:
+        """Nothing is learnt anyway."""
+
     def choose(self, point: Point) -> int:
         """Any of them."""
         return self._generator.randrange(len(point.enabled))

@@ -56,6 +56,7 @@ class ReadsFrom:
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[Goal, ...]] = deque([()])
+        self._goals: tuple[Goal, ...] = ()
         self._known: set[Goal] = set()
         """Goals that were reached, or at least aimed at."""
 
@@ -68,6 +69,14 @@ class ReadsFrom:
         self._counts: Counter[tuple[str, Place]] = Counter()
         self._idling = Idling()
         return True
+
+    @property
+    def which(self) -> tuple[Goal, ...]:
+        """What the run aims at."""
+        return self._goals
+
+    def pass_over(self) -> None:
+        """As if it had found nothing new to aim at."""
 
     def choose(self, point: Point) -> int:
         """The default task, unless a goal wants it to be held or another to go on."""

@@ -86,6 +86,11 @@ class Recorder:
         return choice
 
     @property
+    def chooser(self) -> Choose:
+        """Who is asked."""
+        return self._choose
+
+    @property
     def schedule(self) -> Schedule:
         """The schedule that repeats these choices."""
         return Schedule(

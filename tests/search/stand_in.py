@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
+from lab.ahead import Job, Recording, perform
 from tests.search.toy import Program, ToyRunner
 
 
@@ -37,5 +39,30 @@ def control(
         for work in reversed(works):
             work(runner(program), lambda value: heard(value) and None)
 
-    stand_in = SimpleNamespace(in_controller=in_controller, in_controllers=in_controllers)
+    class Pool:
+        """The last job first, and each only when somebody waits."""
+
+        def __init__(self, _program: object, _limits: object, size: int) -> None:
+            self.slots = size
+            self._jobs: list[tuple[int, Job]] = []
+            self._runner = runner(program)
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def submit(self, number: int, job: Job) -> None:
+            assert len(self._jobs) < self.slots
+            self._jobs.append((number, job))
+
+        def wait(self) -> tuple[int, Recording]:
+            number, job = self._jobs.pop()
+            recording = perform(self._runner, job)
+            return number, pickle.loads(pickle.dumps(recording))  # noqa: S301  # just made
+
+    stand_in = SimpleNamespace(
+        in_controller=in_controller, in_controllers=in_controllers, Pool=Pool
+    )
     monkeypatch.setitem(sys.modules, "lab.run.control", stand_in)

@@ -37,7 +37,7 @@ def in_controllers(
     cpus = sorted(os.sched_getaffinity(0))
     children: list[int] = []
     with contextlib.ExitStack() as stack:
-        stack.callback(_end, children)
+        stack.callback(end, children)
         waiting = stack.enter_context(selectors.DefaultSelector())
         for index, work in enumerate(works):
             child, channel = start(work, program, limits, cpus[index % len(cpus)])
@@ -52,8 +52,8 @@ def in_controllers(
                     return
 
 
-def _end(children: Sequence[int]) -> None:
-    """They have nothing to tidy: what they trace dies with them, and so do their namespaces."""
+def end(children: Sequence[int]) -> None:
+    """End tracers. They have nothing to tidy: all that they trace and their namespaces go too."""
     for child in children:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
