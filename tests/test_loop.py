@@ -454,3 +454,12 @@ def test_a_process_that_spins_in_the_default_order_costs_no_run_of_full_length()
 
     assert [each.kind for each in outcome.findings] == [Kind.LOST_UPDATE]
     assert runner.longest < 300
+
+
+def test_it_ends_when_every_kind_that_is_looked_for_was_found() -> None:
+    runs, _ = _search(counter(3, 2), Plan(100, until=frozenset({Kind.LOST_UPDATE})))
+    more, _ = _search(counter(3, 2), Plan(20, until=frozenset({Kind.LOST_UPDATE, Kind.LEAK})))
+
+    assert len(runs) < 20
+    assert runs[-1].findings
+    assert len(more) == 20

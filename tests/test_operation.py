@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from lab.operation import happening, operation, place, short, value
+from lab.operation import awaited, happening, operation, place, short, value
 from lab.search.strategy import Pending
 from lab.trace import Action, Event
 
@@ -97,3 +97,23 @@ def test_bytes_are_shown_as_their_author_most_likely_meant_them(data: bytes, tex
 )
 def test_letters_of_a_text_are_letters_however_few(data: bytes, text: str) -> None:
     assert value(data, text=True) == text
+
+
+@pytest.mark.parametrize("name", ["pipe:1", "pipe:P1.2", "socket:inherited-1"])
+def test_what_has_but_a_number_keeps_its_type(name: str) -> None:
+    assert short(name) == name
+
+
+@pytest.mark.parametrize(
+    ("action", "thing", "text"),
+    [
+        (Action.ACQUIRE, "posix-sem:/lock", "to acquire /lock"),
+        (Action.RECEIVE, "pipe:1", "to receive pipe:1"),
+        (Action.WAIT, "P1", "for the exit of P1"),
+        (Action.WAIT, "P1 P2", "for the exit of P1 or P2"),
+        (Action.WAIT, "P0", "for a signal"),
+        (Action.WAIT, "", "for its time"),
+    ],
+)
+def test_what_somebody_waits_for_reads_after_waits(action: Action, thing: str, text: str) -> None:
+    assert awaited(Pending("P0", action, thing)) == text

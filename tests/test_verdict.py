@@ -409,3 +409,10 @@ def test_every_order_is_no_proof_where_something_else_was_not_varied() -> None:
         "no finding in 2 controlled runs; that was every order of dependent steps, and yet is no "
         "proof: it reads the clock and sleeps"
     )
+
+
+def test_what_came_twice_was_sent_all_the_same() -> None:
+    messages = Messages(("a", "b"), ("a", "a", "b", "c"))
+    run = essence(dataclasses.replace(SHARED, tally=messages))
+
+    assert run.outcome == ("2 messages, 1 too many, 1 never sent", False)
