@@ -96,8 +96,8 @@ def _inherited_memory(world: World, mapping: Inherited) -> tuple[SharedMemory, i
 
     def name() -> str:
         # Numbered when it is touched: what else a test session has mapped is no concern of this
-        # program's, and is not to change its names.
-        return f"inherited-memory:{world.names.label('inherited-memory', mapping.start)}"
+        # program's, and is not to change its names. Told apart by its address, which no inode is.
+        return f"shared-memory:{world.names.label('shared-memory', -mapping.start)}"
 
     memory = SharedMemory(name, mapped=(mapping.start, mapping.end - mapping.start))
     world.memories["inherited", 0, mapping.start] = memory
