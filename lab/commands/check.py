@@ -126,7 +126,7 @@ def _line(both: list[Judged], style: Style) -> str:
     if result.mode == "controlled":
         found = f"found in {result.runs}" if result.findings else count(result.runs, "schedule")
         controlled = "proved" if result.verdict is Verdict.PROVED else found
-    name = f"{scenario.id:<32} {cut(kinds(both[0].result), 17):<17} {controlled}"
+    name = f"{scenario.id:<31} {cut(kinds(both[0].result), 18):<18} {controlled}"
     return f"{start}  {scenario.role}  {cut(name, 64)}".rstrip()
 
 
