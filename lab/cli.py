@@ -254,8 +254,8 @@ def _grammar() -> argparse.ArgumentParser:
     verbs["exec"].usage = (
         "lab exec [-h] [--json FILE] [--isolation HOW] [--time-limit S]\n"
         "                [--explore N [--strategy NAME] [--seed S] [--depth D] [--preemptions P]\n"
-        "                [--max-steps N] [--shrink N] [--jobs N] [--no-save] [--stop-at-first]\n"
-        "                [--strict-races]]\n"
+        "                [--max-steps N] [--shrink N] [--jobs N] [--cluster ADDRESS] [--no-save]\n"
+        "                [--stop-at-first] [--strict-races]]\n"
         "                -- COMMAND ARGS..."
     )
     return parser
@@ -312,6 +312,11 @@ def _add_keeping(verb: argparse.ArgumentParser) -> None:
         metavar="N",
         help="runs at once, each on a CPU of its own; the answer is the same (default: "
         "%(default)s)",
+    )
+    verb.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="let the workers of a dask scheduler make the runs, HOST:PORT; the answer is the same",
     )
     verb.add_argument(
         "--no-save",

@@ -57,6 +57,7 @@ def explore(
     parameters: Mapping[str, str] | None = None,
     saved: str | Path | None = None,
     jobs: int = 1,
+    cluster: str | None = None,
     progress: Progress = lambda _: None,
 ) -> Result:
     """Run a program under control, each time with another schedule, and judge what it did.
@@ -81,6 +82,8 @@ def explore(
         saved: a folder of schedules that failed before: they are run first, and new ones are
             put there; None: neither.
         jobs: how many runs at once, each on a CPU of its own; the answer is the same.
+        cluster: the address of a dask scheduler whose workers make the runs instead, HOST:PORT;
+            the answer is the same. The program must be one that a name leads to.
         progress: is told in a few words how far it is.
 
     Raises LabError where control is refused or the program cannot be had, UnknownStrategy,
@@ -99,6 +102,7 @@ def explore(
         preemptions=preemptions,
         corpus=corpus,
         jobs=jobs,
+        cluster=cluster,
         progress=progress,
     )
     return result
@@ -114,6 +118,7 @@ def explored(
     preemptions: int | None = None,
     corpus: Corpus | None = None,
     jobs: int = 1,
+    cluster: str | None = None,
     progress: Progress = lambda _: None,
 ) -> Iterator[Result]:
     """Explore and give the one result.
@@ -160,7 +165,7 @@ def explored(
         )
 
     try:
-        outcome = _searched(wanted, plan, strategies, tokens, heard)
+        outcome = _searched(wanted, plan, strategies, tokens, heard, cluster)
     except KeyboardInterrupt:
         if series.runs:
             yield concluded(f"stopped by Ctrl-C after {series.runs} of {schedules} schedules")
@@ -187,9 +192,15 @@ def _searched(
     strategies: Sequence[Strategy],
     saved: Sequence[Token],
     heard: Callable[[object], None],
+    cluster: str | None = None,
 ) -> Outcome:
     """Search with as many processes as there are strategies, all alike, if that can be done."""
     strategy, jobs = strategies[0], len(strategies)
+    if cluster is not None:
+        from lab.cluster import Cluster
+
+        with Cluster(cluster, wanted) as executor:
+            return _led(executor, wanted, plan, strategy, saved, heard)
     if jobs > 1 and divisible(strategy):
         return sharded(wanted, plan, strategies, saved, heard)
     if jobs > 1 and isinstance(strategy, Foreseeable):

@@ -70,6 +70,7 @@ def explore(
                 depth=arguments.depth,
                 preemptions=arguments.preemptions,
                 jobs=arguments.jobs,
+                cluster=arguments.cluster,
                 corpus=Corpus(keep=not arguments.no_save),
                 progress=output.progress,
             )
