@@ -152,8 +152,10 @@ def _for_a_lock(task: Task, regs: Registers) -> bool:
 
 
 _CALLS_UP = 8
-"""Words of the stack among which its return address is. In CPython 3.11 it is the seventh."""
-_LOCK_BYTES = 0x100
+"""Words of the stack among which its return address is: the seventh, in CPython 3.11 to 3.13."""
+_LOCK_BYTES = 0x200
+"""From its beginning, how far into that function a return address may be: 0x4d bytes in 3.11, 0x13a
+in 3.13."""
 
 
 def _clock_gettime(world: World, task: Task, _name: str, regs: Registers) -> None:
