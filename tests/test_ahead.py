@@ -12,7 +12,7 @@ import pytest
 
 from lab.ahead import Ahead, Job, Recording, perform
 from lab.essence import Essence
-from lab.exploration import explore
+from lab.exploration import explore, explored
 from lab.finding import Verdict
 from lab.loop import Outcome, Plan, search
 from lab.search.dpor import Dpor
@@ -23,10 +23,12 @@ from lab.search.schedule import Choose
 from lab.search.shrink import Loosely
 from lab.search.strategy import Pending, Point, Strategy
 from lab.search.token import Origin, Source
+from lab.target import target
 from lab.trace import Action, Trace
 from tests.search import stand_in
 from tests.search.models import counter, deadlock01, twostage, wronglock
 from tests.search.toy import Program, Task, ToyRunner, read, write
+from tests.test_sharding import failing
 
 ORIGIN = Origin(Source.FUNCTION, ("toy:body",))
 
@@ -199,3 +201,23 @@ def test_a_task_that_reads_in_a_loop_is_no_trouble() -> None:
     alone = _alone(program, Dpor(), Plan(max_steps=50))
 
     assert _ahead(program, Dpor(), Plan(max_steps=50), 3) == alone
+
+
+@pytest.mark.parametrize("name", ["dpor", "bounded", "pct", "auto"])
+def test_ctrl_c_keeps_what_was_counted_and_proves_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six runs are begun; what was made ahead and not asked for yet is not counted."""
+    stand_in.control(monkeypatch, counter(2, 2, guarded=True), failing(KeyboardInterrupt()))
+
+    def body() -> None:
+        """The toy is run instead."""
+
+    results = explored(target(body), Plan(), strategy=name, seed=0, jobs=2)
+    result = next(results)
+
+    assert result.verdict is Verdict.PASSED
+    assert 1 <= result.runs <= 5
+    assert result.notes == (f"stopped by Ctrl-C after {result.runs} of 100 schedules",)
+    with pytest.raises(KeyboardInterrupt):
+        next(results)

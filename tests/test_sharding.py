@@ -84,7 +84,7 @@ def test_no_jobs_at_all_make_no_sense() -> None:
         explore(body, jobs=0)
 
 
-def _failing(error: BaseException) -> type[ToyRunner]:
+def failing(error: BaseException) -> type[ToyRunner]:
     class Failing(ToyRunner):
         runs = 0
 
@@ -99,7 +99,7 @@ def _failing(error: BaseException) -> type[ToyRunner]:
 
 def test_ctrl_c_keeps_what_any_shard_had_found(control: Control) -> None:
     """The last shard had made five runs; what the first would have made is missing."""
-    control(counter(), _failing(KeyboardInterrupt()))
+    control(counter(), failing(KeyboardInterrupt()))
     results = explored(target(body), Plan(schedules=100), strategy="random", seed=0, jobs=2)
     result = next(results)
 
@@ -110,7 +110,7 @@ def test_ctrl_c_keeps_what_any_shard_had_found(control: Control) -> None:
 
 
 def test_a_lab_that_fails_in_one_shard_tells_what_the_others_found(control: Control) -> None:
-    control(counter(), _failing(LabError("the sandbox is gone")))
+    control(counter(), failing(LabError("the sandbox is gone")))
     result = explore(body, jobs=2)
 
     assert result.verdict is Verdict.FAILED
