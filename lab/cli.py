@@ -315,6 +315,7 @@ def _add_keeping(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--cluster",
+        type=_address,
         metavar="ADDRESS",
         help="let the workers of a dask scheduler make the runs, HOST:PORT; the answer is the same",
     )
@@ -354,6 +355,13 @@ def _runs(text: str) -> int:
         if (number := int(text)) > 0:
             return number
     raise argparse.ArgumentTypeError(f"{text!r} is no number of runs; give 1 or more")
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if host and port.isdigit():
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no address; give HOST:PORT")
 
 
 def _seconds(text: str) -> float:

@@ -37,11 +37,15 @@ class Cluster:
     Args:
         address: of a dask scheduler, HOST:PORT.
         wanted: what is run; a name must lead to it, there as here.
+
+    Raises ValueError for an empty address.
     """
 
     slots: int
 
     def __init__(self, address: str, wanted: Target) -> None:
+        if not address:  # dask would start a cluster of its own
+            raise ValueError("the address of a cluster is empty; give HOST:PORT")
         self._address = address
         self._assignment = Assignment(wanted.origin, wanted.limits.seconds)
         self._search = uuid.uuid4().hex

@@ -140,6 +140,22 @@ def test_an_address_where_nobody_answers_is_told_in_one_line(
     assert "127.0.0.1:1: no dask scheduler answers there" in err[0]
 
 
+@pytest.mark.parametrize("address", ["", "8786", "somewhere", "somewhere:"])
+def test_what_is_no_address_is_a_usage_error(
+    address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["explore", SCENARIO, "--cluster", address])
+
+    assert end.value.code == 2
+    assert "give HOST:PORT" in capsys.readouterr().err
+
+
+def test_an_empty_address_starts_no_cluster() -> None:
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        explore(SCENARIO, cluster="")
+
+
 def test_a_missing_extra_is_told_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,8 @@
 
 Run k of such a strategy follows from the seed and from k alone. So n shards make between them the
 very runs that one search would have made, and whoever puts them in order again gets its answer.
-A strategy that learns from its runs cannot be divided so, for it would learn something else.
+A strategy that learns from its runs cannot be divided so, for it would learn something else: its
+runs are foreseen instead (see `lab.search.foresight`).
 """
 
 from __future__ import annotations
