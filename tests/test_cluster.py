@@ -50,7 +50,7 @@ alone, shared = (
     dataclasses.replace(explore("counter.posix_guarded", cluster=where, **small), seconds=0)
     for where in (None, address)
 )
-print("the same" if shared == alone else shared, alone.verdict, alone.runs)
+print("the same" if shared == alone else shared, alone.verdict, alone.runs, alone.reason)
 told("compared")
 wanted = target("counter.posix_guarded")
 options = {"strategy": "random", "seed": 0, "cluster": address}
@@ -121,7 +121,7 @@ def test_a_cluster_gives_the_answer_of_one_process_or_none(cluster: Dask) -> Non
     done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)
     same, stopped, interrupted, bereaved = done.stdout.splitlines()
 
-    assert same == "the same proved 6"
+    assert same.startswith("the same proved 6")
     assert stopped.startswith("passed 3 stopped by Ctrl-C after 3 of 10000 schedules")
     assert interrupted == "interrupted"
     assert bereaved.startswith(f"error: a worker of {cluster.address} is gone: tcp://127.0.0.1:")
