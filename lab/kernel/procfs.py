@@ -60,7 +60,9 @@ def printable(name: str) -> str:
 def text(pid: int, name: str) -> str | None:
     """A file of /proc/PID, undecodable bytes escaped; None if the process is gone or hidden."""
     try:
-        return Path(f"/proc/{pid}/{name}").read_text(errors="backslashreplace")
+        # Not by pathlib: it interns every part of a path, and PIDs come anew with each process.
+        with open(f"/proc/{pid}/{name}", errors="backslashreplace") as file:
+            return file.read()
     except (*VANISHED, PermissionError):
         return None
 
@@ -190,7 +192,7 @@ def string_at(pid: int, address: int, limit: int = 4096) -> str | None:
     """A NUL-terminated string in the memory of a process; None if it cannot be read."""
     collected = b""
     try:
-        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
             memory.seek(address)
             while b"\0" not in collected and len(collected) < limit:
                 # Never across a page: the next one may not exist.
