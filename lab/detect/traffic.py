@@ -6,9 +6,10 @@ of a message is never called lost by one and torn by another.
 Messages are compared as multisets: order is no concern here, copies are. What matches exactly is
 delivered. An item that is left over is *torn* if it can be cut into whole messages and pieces of
 messages, as a stream reader that knows no boundaries gets them: the end of one, any number of
-whole ones, the beginning of another; or one piece out of the middle. What cannot be cut so, or
-is one copy too many of a message that was delivered, is *extra*. An empty item is what a
-reader gets at the end of a stream, and counts as nothing.
+whole ones, the beginning of another; or one piece out of the middle; or several, where long
+messages of several writers were mixed. What cannot be cut so, or is one copy too many of a message
+that was delivered, is *extra*. An empty item is what a reader gets at the end of a stream, and
+counts as nothing.
 
 Texts alone do not always tell whose piece a piece is. In doubt a message is not called lost: the
 run has failed by the torn item already, and a loss that did not happen would mislead.
@@ -16,11 +17,16 @@ run has failed by the torn item already, and a loss that did not happen would mi
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from lab.trace import Messages
+
+_LEAST = 16
+"""Characters of a piece out of the middle, beside others: a shorter one is in many a message by
+chance."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,8 @@ def _cut(item: str, sent: Collection[str]) -> tuple[str, ...]:
     longest = max(map(len, texts), default=0)
     cuts: dict[int, tuple[str, ...]] = {0: ()}
     """For each place in the item up to which it can be cut: the pieces."""
-    for end in range(1, longest):
-        if any(text.endswith(item[:end]) for text in texts):
+    for end in range(1, min(longest, len(item) + 1)):
+        if any(text[-1] == item[end - 1] and text.endswith(item[:end]) for text in texts):
             cuts[end] = (item[:end],)
     for start in range(len(item)):
         for text in texts if start in cuts else ():
@@ -85,4 +91,22 @@ def _cut(item: str, sent: Collection[str]) -> tuple[str, ...]:
         rest = item[start:]
         if any(text.startswith(rest) for text in texts):
             return (*cuts[start], rest) if rest else cuts[start]
-    return ()
+    return _mixed(item, texts)
+
+
+def _mixed(item: str, texts: Collection[str]) -> tuple[str, ...]:
+    """Cut an item into pieces out of the middle; () if one of them is too short to be known.
+
+    The longest piece first, from the front: whatever is a piece, so is the beginning of it.
+    """
+    pieces: list[str] = []
+    while item:
+        lengths = range(1, len(item) + 1)
+        length = bisect.bisect_left(
+            lengths, 1, key=lambda n: all(item[:n] not in text for text in texts)
+        )
+        if length < _LEAST:
+            return ()
+        pieces.append(item[:length])
+        item = item[length:]
+    return tuple(pieces)

@@ -131,3 +131,34 @@ def test_the_empty_read_at_the_end_of_a_stream_counts_as_nothing() -> None:
 
 def test_an_empty_message_can_be_lost() -> None:
     assert compare(Messages(("",), ())).lost == ("",)
+
+
+def _lines(writer: str) -> list[str]:
+    return [f"{writer}, line {number:7}\n" for number in range(6)]
+
+
+def test_messages_whose_writers_took_turns_are_torn_and_not_lost() -> None:
+    a, b = _lines("A"), _lines("B")
+    sent = ("".join(a), "".join(b))
+    pieces = [a[:2], b[:3], a[2:4], b[3:5], a[4:], b[5:]]
+    stream = "".join(line for piece in pieces for line in piece)
+    half = len(sent[0])
+
+    traffic = compare(Messages(sent, (stream[:half], stream[half:])))
+
+    assert not traffic.lost
+    assert not traffic.extra
+    assert [torn.pieces for torn in traffic.torn] == [
+        ("".join(a[:2]), "".join(b[:3]), a[2]),
+        (a[3], "".join(b[3:5]), "".join(a[4:]), b[5]),
+    ]
+
+
+def test_short_pieces_out_of_many_messages_prove_nothing() -> None:
+    sent = ("".join(_lines("A")), "".join(_lines("B")))
+    garbled = "line 2, line 1, B, A"
+
+    traffic = compare(Messages(sent, (garbled, sent[1])))
+
+    assert traffic.extra == (garbled,)
+    assert traffic.lost == sent[:1]

@@ -35,6 +35,7 @@ def test_the_families_are_all_here() -> None:
         "message_queue",
         "signal",
         "fifo",
+        "pipe",
     }
 
 
