@@ -36,6 +36,7 @@ def test_the_families_are_all_here() -> None:
         "signal",
         "fifo",
         "pipe",
+        "semaphore",
     }
 
 
