@@ -37,6 +37,7 @@ def test_the_families_are_all_here() -> None:
         "fifo",
         "pipe",
         "semaphore",
+        "file",
     }
 
 
