@@ -232,34 +232,35 @@ def _logged(flags: int, writers: int, lines: int, work: float) -> Messages:
 
 
 @scenario(expects=["invariant"])
-def stale_pid_file(work: float = 0.01) -> None:
+def stale_pid_file(life: float = 0.05) -> None:
     """A server does not start, because one that is dead is said to be running.
 
     It happens when the first was killed and could not remove its PID file. The fix asks whether
     somebody holds a lock on the file, not whether it is there.
     """
 
-    def serve(pid_file: Path) -> None:
+    def serve(pid_file: Path, serving: int) -> None:
         try:
             with pid_file.open("x") as file:
                 print(os.getpid(), file=file)
         except FileExistsError:
             sys.exit(f"process {pid_file.read_text().strip()} is running already")
-        time.sleep(work)
+        os.write(serving, b"serving")
+        time.sleep(life)
         pid_file.unlink()
 
-    _kill_and_start_anew(serve, work)
+    _kill_and_start_anew(serve)
 
 
 @scenario(fixes="stale_pid_file")
-def locked_pid_file(work: float = 0.01) -> None:
+def locked_pid_file(life: float = 0.05) -> None:
     """The server holds a lock on its PID file as long as it lives.
 
     That suffices because the kernel gives the lock back at the server's end, whatever the cause.
     The file may stay, for it is the lock that counts.
     """
 
-    def serve(pid_file: Path) -> None:
+    def serve(pid_file: Path, serving: int) -> None:
         with pid_file.open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -267,19 +268,21 @@ def locked_pid_file(work: float = 0.01) -> None:
                 sys.exit(f"process {pid_file.read_text().strip()} is running already")
             file.truncate(0)
             print(os.getpid(), file=file, flush=True)
-            time.sleep(work)
+            os.write(serving, b"serving")
+            time.sleep(life)
 
-    _kill_and_start_anew(serve, work)
+    _kill_and_start_anew(serve)
 
 
-def _kill_and_start_anew(serve: Callable[[Path], None], work: float) -> None:
+def _kill_and_start_anew(serve: Callable[[Path, int], None]) -> None:
     with _directory() as directory:
         pid_file = directory / "server.pid"
-        first = _start(lambda: serve(pid_file))
-        time.sleep(work / 2)
+        told, serving = os.pipe()
+        first = _start(lambda: serve(pid_file, serving))
+        os.read(told, 100)
         first.kill()
         first.join()
-        second = _start(lambda: serve(pid_file))
+        second = _start(lambda: serve(pid_file, serving))
         second.join()
         assert second.exitcode == 0, "the server did not start"
 

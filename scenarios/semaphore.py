@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 KEY = sysv_ipc.ftok(__file__, 1, silence_warning=True)  # it warns that keys may collide
 
+NO_PATIENCE = 0  # seconds
+
 fork = multiprocessing.get_context("fork")
 
 
@@ -213,16 +215,16 @@ def _two_that_begin(
 
 
 @scenario(expects=["lost-update"])
-def release_without_acquire(writers: int = 3, window: float = 0.03) -> Tally:
+def release_without_acquire(writers: int = 3, window: float = 0.05) -> Tally:
     """Two writers are in at once, because a third gave back what it did not have.
 
-    It happens when a writer waits longer than it will and gives up, and comes through the same
+    It happens when a writer finds the semaphore taken and gives up, and goes through the same
     `finally` as those who got in. The fix takes the semaphore before the `try` begins.
     """
 
     def write() -> None:
         try:
-            semaphore.acquire(window / 2)
+            semaphore.acquire(NO_PATIENCE)
             _add_one(counter, window)
         except posix_ipc.BusyError:
             sys.exit("busy; try again later")
@@ -230,12 +232,12 @@ def release_without_acquire(writers: int = 3, window: float = 0.03) -> Tally:
             semaphore.release()
 
     with _counter() as counter, _semaphore("/lab-counter") as semaphore:
-        added = _come_one_by_one(write, writers, window)
+        added = _number_of_those_who_added(write, writers)
         return Tally(added, counter[0])
 
 
 @scenario(fixes="release_without_acquire")
-def release_what_was_acquired(writers: int = 3, window: float = 0.03) -> Tally:
+def release_what_was_acquired(writers: int = 3, window: float = 0.05) -> Tally:
     """The `try` whose `finally` gives the semaphore back begins when it has been taken.
 
     That suffices because nobody passes that `finally` who has not got in. A writer that gave up
@@ -244,7 +246,7 @@ def release_what_was_acquired(writers: int = 3, window: float = 0.03) -> Tally:
 
     def write() -> None:
         try:
-            semaphore.acquire(window / 2)
+            semaphore.acquire(NO_PATIENCE)
         except posix_ipc.BusyError:
             sys.exit("busy; try again later")
         try:
@@ -253,16 +255,12 @@ def release_what_was_acquired(writers: int = 3, window: float = 0.03) -> Tally:
             semaphore.release()
 
     with _counter() as counter, _semaphore("/lab-counter") as semaphore:
-        added = _come_one_by_one(write, writers, window)
+        added = _number_of_those_who_added(write, writers)
         return Tally(added, counter[0])
 
 
-def _come_one_by_one(write: Callable[[], None], writers: int, window: float) -> int:
-    """How many of the writers said that they had added something."""
-    started = []
-    for _ in range(writers):
-        started.append(_start(write))
-        time.sleep(window / 6)
+def _number_of_those_who_added(write: Callable[[], None], writers: int) -> int:
+    started = [_start(write) for _ in range(writers)]
     for writer in started:
         writer.join()
     return sum(writer.exitcode == 0 for writer in started)
