@@ -39,6 +39,7 @@ def test_the_families_are_all_here() -> None:
         "semaphore",
         "file",
         "shared_memory",
+        "interrupt",
     }
 
 

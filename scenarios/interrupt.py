@@ -1,0 +1,250 @@
+"""Signals: they come at any moment, and interrupt whatever is going on.
+
+A signal may come before its receiver waits for it, in the middle of a call, or in the middle of
+an update of what its handler changes too. It is not counted: two of a kind that come before the
+first is taken are one. What helps is the mask: a blocked signal stays pending, until its receiver
+says that now is a good moment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from lab import Messages, Tally, scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+# --- The signal comes too early ------------------------------------------------------------
+
+
+@scenario(expects=["hang"])
+def check_then_pause(window: float = 0.02) -> None:
+    """A process waits for ever for a signal that has come already.
+
+    It happens when the signal comes after the process has looked whether it came and before it
+    pauses. The fixes keep the signal for whoever waits for it, or turn it into a byte in a pipe.
+    """
+
+    def wait(ready: int) -> None:
+        come = []
+        signal.signal(signal.SIGUSR1, lambda *_: come.append(True))
+        os.write(ready, b"ready")
+        while not come:
+            time.sleep(window)  # without it the race is rare, not absent
+            signal.pause()
+
+    _signal_once(wait)
+
+
+@scenario(fixes="check_then_pause")
+def blocked_until_waited_for(window: float = 0.02) -> None:
+    """The signal is blocked, and taken by `sigwait`.
+
+    That suffices because a blocked signal stays pending, and `sigwait` takes what is pending as
+    well as what comes. In C, `sigsuspend` opens the mask and waits in one step.
+    """
+
+    def wait(ready: int) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        os.write(ready, b"ready")
+        time.sleep(window)
+        signal.sigwait({signal.SIGUSR1})
+
+    _signal_once(wait)
+
+
+@scenario(fixes="check_then_pause")
+def pipe_to_oneself(window: float = 0.02) -> None:
+    """The signal writes a byte to a pipe, which its own process reads.
+
+    That suffices because the byte stays in the pipe until it is read, whenever it came. The same
+    pipe can be waited for beside others, with `select`.
+    """
+
+    def wait(ready: int) -> None:
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing)
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        os.write(ready, b"ready")
+        time.sleep(window)
+        assert os.read(reading, 1) == bytes([signal.SIGUSR1])
+
+    _signal_once(wait)
+
+
+def _signal_once(wait: Callable[[int], None]) -> None:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        wait(writing)
+        os._exit(0)
+    os.read(reading, 100)
+    os.kill(child, signal.SIGUSR1)
+    os.waitpid(child, 0)
+
+
+# --- Two signals, one delivery -------------------------------------------------------------
+
+
+@scenario(expects=["zombie"])
+def one_wait_for_each_sigchld(children: int = 2, work: float = 0.02) -> None:
+    """A handler waits for one child at each SIGCHLD, and some children stay zombies.
+
+    It happens when a second child exits before the signal of the first is taken, because signals
+    of one kind do not queue. The fix waits in a loop until no child is left that has ended.
+    """
+    reaped = []
+
+    def reap(_signal: int, _frame: object) -> None:
+        reaped.append(os.waitpid(-1, 0)[0])
+
+    signal.signal(signal.SIGCHLD, reap)
+    _several_end_at_once(children)
+    time.sleep(work)
+
+
+@scenario(fixes="one_wait_for_each_sigchld")
+def wait_in_a_loop(children: int = 2, work: float = 0.02) -> None:
+    """The handler waits until there is no more child that has ended.
+
+    That suffices because a child that ends after the last wait sends a signal of its own. With
+    WNOHANG the loop does not wait for children that still live.
+    """
+    reaped = []
+
+    def reap(_signal: int, _frame: object) -> None:
+        try:
+            while ended := os.waitpid(-1, os.WNOHANG)[0]:
+                reaped.append(ended)
+        except ChildProcessError:
+            return  # there is no child left at all
+
+    signal.signal(signal.SIGCHLD, reap)
+    _several_end_at_once(children)
+    while len(reaped) < children:
+        time.sleep(work)
+
+
+def _several_end_at_once(children: int) -> None:
+    """Start children that end while their parent takes no SIGCHLD, as it does at times."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    reading, writing = os.pipe()
+    for _ in range(children):
+        if os.fork() == 0:
+            os._exit(0)
+    os.close(writing)
+    os.read(reading, 1)  # the end of the file: none of them has it open any more
+    os.close(reading)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+# --- A call that a signal cuts short -------------------------------------------------------
+
+
+@scenario(expects=["torn-message"])
+def short_write_ignored(size: int = 100_000, work: float = 0.02) -> Messages:
+    """Only the first part of a message arrives, and its writer does not notice.
+
+    It happens when a signal comes while the writer waits for room in the pipe: the call returns
+    how much it has written, which is not all. The fix writes on until everything is written.
+    """
+
+    def write(descriptor: int, message: bytes) -> None:
+        os.write(descriptor, message)
+
+    return _interrupt(write, size, work)
+
+
+@scenario(fixes="short_write_ignored")
+def write_on(size: int = 100_000, work: float = 0.02) -> Messages:
+    """The writer looks how much was written, and writes the rest.
+
+    That suffices because a call that a signal cuts short tells how far it came. Python repeats a
+    call that a signal kept from doing anything (EINTR); what did something it leaves to you.
+    """
+
+    def write(descriptor: int, message: bytes) -> None:
+        while message:
+            message = message[os.write(descriptor, message) :]
+
+    return _interrupt(write, size, work)
+
+
+def _interrupt(write: Callable[[int, bytes], None], size: int, work: float) -> Messages:
+    """Let a child write to a pipe, and send it a signal before reading."""
+    message = b"x" * size
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        write(writing, message)
+        os._exit(0)
+    os.close(writing)
+    time.sleep(work)  # by now the pipe is full
+    os.kill(child, signal.SIGUSR1)
+    time.sleep(work)  # and there is no room yet when the signal comes
+    with os.fdopen(reading, "rb") as stream:
+        received = stream.read()
+    os.waitpid(child, 0)
+    return Messages((message.decode(),), (received.decode(),))
+
+
+# --- A handler in the middle of an update --------------------------------------------------
+
+
+@scenario(expects=["lost-update"])
+def handler_in_an_update(requests: int = 3, window: float = 0.01) -> Tally:
+    """A count that a handler adds to is lost, though there is only one process and one thread.
+
+    It happens when the signal comes between a read and a write of what the handler changes as
+    well. The fix keeps the signal out meanwhile.
+    """
+    counter = [0]
+
+    def count(window: float) -> None:
+        value = counter[0]
+        time.sleep(window)  # without it the race is rare, not absent
+        counter[0] = value + 1
+
+    return _counted(counter, count, requests, window)
+
+
+@scenario(fixes="handler_in_an_update")
+def signal_kept_out(requests: int = 3, window: float = 0.01) -> Tally:
+    """The signal is blocked from before the read until after the write.
+
+    That suffices because a signal that comes meanwhile stays pending, and its handler runs when
+    the mask is put back. A lock would not do: the handler would wait for whom it has interrupted.
+    """
+    counter = [0]
+
+    def count(window: float) -> None:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        value = counter[0]
+        time.sleep(window)
+        counter[0] = value + 1
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    return _counted(counter, count, requests, window)
+
+
+def _counted(
+    counter: list[int], count: Callable[[float], None], requests: int, window: float
+) -> Tally:
+    """Count some requests, and one more that is announced by a signal."""
+    signal.signal(signal.SIGUSR1, lambda *_: count(0))
+    child = os.fork()
+    if child == 0:
+        time.sleep(window / 2)
+        os.kill(os.getppid(), signal.SIGUSR1)
+        os._exit(0)
+    for _ in range(requests):
+        count(window)
+    os.waitpid(child, 0)
+    return Tally(requests + 1, counter[0], "requests")
