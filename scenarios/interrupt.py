@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @scenario(expects=["hang"])
-def check_then_pause(window: float = 0.02) -> None:
+def check_then_pause(window: float = 0.04) -> None:
     """A process waits for ever for a signal that has come already.
 
     It happens when the signal comes after the process has looked whether it came and before it
@@ -38,11 +38,11 @@ def check_then_pause(window: float = 0.02) -> None:
             time.sleep(window)  # without it the race is rare, not absent
             signal.pause()
 
-    _signal_once(wait)
+    _signal_once(wait, window)
 
 
 @scenario(fixes="check_then_pause")
-def blocked_until_waited_for(window: float = 0.02) -> None:
+def blocked_until_waited_for(window: float = 0.04) -> None:
     """The signal is blocked, and taken by `sigwait`.
 
     That suffices because a blocked signal stays pending, and `sigwait` takes what is pending as
@@ -55,11 +55,11 @@ def blocked_until_waited_for(window: float = 0.02) -> None:
         time.sleep(window)
         signal.sigwait({signal.SIGUSR1})
 
-    _signal_once(wait)
+    _signal_once(wait, window)
 
 
 @scenario(fixes="check_then_pause")
-def pipe_to_oneself(window: float = 0.02) -> None:
+def pipe_to_oneself(window: float = 0.04) -> None:
     """The signal writes a byte to a pipe, which its own process reads.
 
     That suffices because the byte stays in the pipe until it is read, whenever it came. The same
@@ -75,16 +75,17 @@ def pipe_to_oneself(window: float = 0.02) -> None:
         time.sleep(window)
         assert os.read(reading, 1) == bytes([signal.SIGUSR1])
 
-    _signal_once(wait)
+    _signal_once(wait, window)
 
 
-def _signal_once(wait: Callable[[int], None]) -> None:
+def _signal_once(wait: Callable[[int], None], window: float) -> None:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         wait(writing)
         os._exit(0)
     os.read(reading, 100)
+    time.sleep(window / 4)
     os.kill(child, signal.SIGUSR1)
     os.waitpid(child, 0)
 
@@ -134,13 +135,14 @@ def wait_in_a_loop(children: int = 2, work: float = 0.02) -> None:
 def _several_end_at_once(children: int) -> None:
     """Start children that end while their parent takes no SIGCHLD, as it does at times."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    reading, writing = os.pipe()
+    started = []
     for _ in range(children):
-        if os.fork() == 0:
+        child = os.fork()
+        if child == 0:
             os._exit(0)
-    os.close(writing)
-    os.read(reading, 1)  # the end of the file: none of them has it open any more
-    os.close(reading)
+        started.append(child)
+    for child in started:
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie yet
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
