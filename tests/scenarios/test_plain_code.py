@@ -40,6 +40,7 @@ def test_the_families_are_all_here() -> None:
         "file",
         "shared_memory",
         "interrupt",
+        "process",
     }
 
 
