@@ -88,7 +88,7 @@ def parent_dies_first(work: float = 0.02, life: float = 0.3) -> None:
     """A child runs on when its parent is dead, and nobody who knows it is left to end it.
 
     It happens because the parent exits when its own work is done, while that of the child takes
-    longer. Where the child is the quicker one, the same missing wait leaves a zombie. The fix lets
+    longer; where the child is the quicker one, the same missing wait leaves a zombie. The fix lets
     the parent wait for the child.
     """
     parent = os.fork()
