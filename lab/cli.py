@@ -182,7 +182,7 @@ def _grammar() -> argparse.ArgumentParser:
             metavar="S",
             help="seconds after which a run is ended (default: 10, or what the scenario declares)",
         )
-    for name, runs in (("run", 5), ("check", 3), ("demo", 3)):
+    for name, runs in (("run", 5), ("check", 3), ("demo", 2)):
         verbs[name].add_argument(
             "--runs",
             type=_runs,

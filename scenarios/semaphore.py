@@ -215,32 +215,33 @@ def _two_that_begin(
 
 
 @scenario(expects=["lost-update"])
-def release_without_acquire(writers: int = 3, window: float = 0.05) -> Tally:
-    """Two writers are in at once, because a third gave back what it did not have.
+def release_without_acquire(workers: int = 4, increments: int = 3, window: float = 0.02) -> Tally:
+    """Two workers are in at once, because a third gave back what it did not have.
 
-    It happens when a writer finds the semaphore taken and gives up, and goes through the same
+    It happens when a worker finds the semaphore taken and gives up, and goes through the same
     `finally` as those who got in. The fix takes the semaphore before the `try` begins.
     """
 
     def write() -> None:
         try:
             semaphore.acquire(NO_PATIENCE)
-            _add_one(counter, window)
+            for _ in range(increments):
+                _add_one(counter, window)
         except posix_ipc.BusyError:
             sys.exit("busy; try again later")
         finally:
             semaphore.release()
 
     with _counter() as counter, _semaphore("/lab-counter") as semaphore:
-        added = _number_of_those_who_added(write, writers)
-        return Tally(added, counter[0])
+        added = _number_of_those_who_added(write, workers)
+        return Tally(added * increments, counter[0])
 
 
 @scenario(fixes="release_without_acquire")
-def release_what_was_acquired(writers: int = 3, window: float = 0.05) -> Tally:
+def release_what_was_acquired(workers: int = 4, increments: int = 3, window: float = 0.02) -> Tally:
     """The `try` whose `finally` gives the semaphore back begins when it has been taken.
 
-    That suffices because nobody passes that `finally` who has not got in. A writer that gave up
+    That suffices because nobody passes that `finally` who has not got in. A worker that gave up
     has nothing to give back.
     """
 
@@ -250,20 +251,21 @@ def release_what_was_acquired(writers: int = 3, window: float = 0.05) -> Tally:
         except posix_ipc.BusyError:
             sys.exit("busy; try again later")
         try:
-            _add_one(counter, window)
+            for _ in range(increments):
+                _add_one(counter, window)
         finally:
             semaphore.release()
 
     with _counter() as counter, _semaphore("/lab-counter") as semaphore:
-        added = _number_of_those_who_added(write, writers)
-        return Tally(added, counter[0])
+        added = _number_of_those_who_added(write, workers)
+        return Tally(added * increments, counter[0])
 
 
-def _number_of_those_who_added(write: Callable[[], None], writers: int) -> int:
-    started = [_start(write) for _ in range(writers)]
-    for writer in started:
-        writer.join()
-    return sum(writer.exitcode == 0 for writer in started)
+def _number_of_those_who_added(write: Callable[[], None], workers: int) -> int:
+    started = [_start(write) for _ in range(workers)]
+    for worker in started:
+        worker.join()
+    return sum(worker.exitcode == 0 for worker in started)
 
 
 # --- What bugs and fixes have in common ----------------------------------------------------
