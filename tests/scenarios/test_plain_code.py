@@ -41,6 +41,7 @@ def test_the_families_are_all_here() -> None:
         "shared_memory",
         "interrupt",
         "process",
+        "socket",
     }
 
 
