@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import mmap
 import os
+import socket
 import struct
 from collections.abc import Callable
 
@@ -115,6 +116,15 @@ def apart() -> None:
 def _only(result: Result, kind: Kind) -> Finding:
     assert [finding.kind for finding in result.findings] == [kind], result.reason
     return result.findings[0]
+
+
+def test_both_ends_of_a_pair_of_sockets_are_made_by_the_run_and_no_hindrance_to_a_proof() -> None:
+    def talk() -> None:
+        ours, theirs = socket.socketpair()
+        _in_children(lambda: theirs.sendall(b"hello"))
+        assert ours.recv(5) == b"hello"
+
+    assert lab.explore(talk, schedules=10).verdict is Verdict.PROVED
 
 
 def test_a_lost_update_is_found_without_a_tally_and_told_with_its_steps() -> None:

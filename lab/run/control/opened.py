@@ -57,6 +57,11 @@ def opened_by(world: World, task: Task, descriptor: int) -> Opened | None:
     return Opened(target, status.st_mode, status.st_dev, status.st_ino, identity)
 
 
+def inode_of(task: Task, descriptor: int) -> int:
+    """By which the kernel tells it apart; unlike `opened_by`, this gives it no name yet."""
+    return os.stat(f"/proc/{task.tid}/fd/{descriptor}").st_ino
+
+
 def _link(task: Task, name: str) -> str | None:
     """Where a link in a task's /proc leads; None: there is none.
 

@@ -6,10 +6,9 @@ by the time of its first use nobody can tell who made it.
 
 from __future__ import annotations
 
-import os
-
 from lab.kernel import procfs
 from lab.kernel.arch import Registers
+from lab.run.control.opened import inode_of
 from lab.run.control.task import Task
 from lab.run.control.world import Model, World
 
@@ -17,13 +16,13 @@ from lab.run.control.world import Model, World
 def _pipe(world: World, task: Task, _name: str, regs: Registers) -> None:
     if task.machine.run_to_end_of_call(task) == 0:
         reader = task.space.word(regs[0], 4)
-        world.names.make("pipe", _inode(task, reader), task.process.name)
+        world.names.make("pipe", inode_of(task, reader), task.process.name)
 
 
 def _socket(world: World, task: Task, _name: str, _regs: Registers) -> None:
     descriptor = task.machine.run_to_end_of_call(task)
     if descriptor >= 0:
-        world.names.make("socket", _inode(task, descriptor), task.process.name)
+        world.names.make("socket", inode_of(task, descriptor), task.process.name)
 
 
 def _eventfd(world: World, task: Task, _name: str, _regs: Registers) -> None:
@@ -37,11 +36,7 @@ def _memfd(world: World, task: Task, _name: str, regs: Registers) -> None:
     name = task.space.string(regs[0])
     descriptor = task.machine.run_to_end_of_call(task)
     if descriptor >= 0:
-        world.names.make(f"memfd {name}", _inode(task, descriptor), task.process.name)
-
-
-def _inode(task: Task, descriptor: int) -> int:
-    return os.stat(f"/proc/{task.tid}/fd/{descriptor}").st_ino
+        world.names.make(f"memfd {name}", inode_of(task, descriptor), task.process.name)
 
 
 TABLE: dict[str, Model] = {

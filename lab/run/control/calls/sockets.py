@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from lab.kernel.arch import Registers
 from lab.run.control.calls.descriptors import DescriptorCall, receive, send
-from lab.run.control.opened import opened_by, port_of
+from lab.run.control.opened import inode_of, opened_by, port_of
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.world import Model, World
 from lab.trace import Action
@@ -77,13 +77,10 @@ class PairCall(CallOperation):
         result = task.machine.run_to_end_of_call(task)
         if result == 0:
             ends = [task.space.word(self.regs[3] + 4 * end, 4) for end in (0, 1)]
-            opened = [opened_by(self.world, task, end) for end in ends]
-            if opened[0] is not None and opened[1] is not None:
-                maker = task.process.name
-                number = self.world.names.make("socketpair", opened[0].inode, maker)
-                for what in opened:
-                    if what is not None:
-                        self.world.names.sockets[what.inode] = f"socketpair:{number}"
+            inodes = [inode_of(task, end) for end in ends]
+            number = self.world.names.make("socketpair", inodes[0], task.process.name)
+            for inode in inodes:
+                self.world.names.sockets[inode] = f"socketpair:{number}"
         return Effect(result=result)
 
 
