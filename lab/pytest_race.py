@@ -25,7 +25,12 @@ from lab.run.root import Function
 from lab.search.token import Origin, Source
 from lab.target import Target
 
-_SETTINGS = frozenset(inspect.signature(explore).parameters) - {"program", "parameters", "progress"}
+_SETTINGS = frozenset(inspect.signature(explore).parameters) - {
+    "program",
+    "parameters",
+    "progress",
+    "cluster",  # nobody elsewhere could find the test with its fixtures
+}
 _REPLAY = "replay"
 
 

@@ -138,7 +138,7 @@ def _read_while(write: Callable[[Path], None], lines: int, work: float) -> None:
 
 
 @scenario(expects=["invariant"])
-def look_then_make(workers: int = 2, work: float = 0.01) -> None:
+def look_then_make(workers: int = 2, work: float = 0.05) -> None:
     """Two workers each believe that they are the one who does the nightly job.
 
     It happens when one looks for the other's mark after that one has looked and before it has
@@ -156,7 +156,7 @@ def look_then_make(workers: int = 2, work: float = 0.01) -> None:
 
 
 @scenario(fixes="look_then_make")
-def make_exclusively(workers: int = 2, work: float = 0.01) -> None:
+def make_exclusively(workers: int = 2, work: float = 0.05) -> None:
     """The mark is opened with O_CREAT and O_EXCL, which fails if it is there already.
 
     That suffices because the kernel looks and makes as one step, so that only one can succeed.
