@@ -196,6 +196,10 @@ class Space:
     """Address of the library's __errno_location; 0: not known."""
     lock_acquire: int = 0
     """Address of the function by which CPython acquires its private locks; 0: there is none."""
+    semaphore_waits: set[int] = field(default_factory=set)
+    """Addresses of the library functions that wait for a semaphore, or try it."""
+    waits_soon: dict[int, bool] = field(default_factory=dict)
+    """Of an address: whether the code there goes on to call one of these."""
     to_close: list[Region] = field(default_factory=list)
     """Mappings to close as soon as a task of it can be made to do so."""
     serial: int = field(default_factory=lambda: next(_serials))
@@ -233,6 +237,8 @@ class Space:
             self.errno_offset,
             self.errno_location,
             self.lock_acquire,
+            set(self.semaphore_waits),
+            dict(self.waits_soon),
         )
         for region in copy.regions:
             region.memory.spaces.add(copy.serial)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from lab.kernel.x86_64.registers import Registers
 
@@ -17,7 +17,13 @@ _PUSH_RBX, _PUSH_RBP = b"\x53", b"\x55"
 _ENDBR64 = b"\xf3\x0f\x1e\xfa"
 _SUB_RSP = b"\x48\x83\xec"
 LOOK = 16
-"""Bytes of a function that the two readers below want to see."""
+"""Bytes of a function that the readers below want to see."""
+_CALL, _CALL_THROUGH = b"\xe8", b"\xff\x15"
+BEFORE_RETURN = 6
+"""Bytes of the longer of the two."""
+_CALLS = re.compile(rb"(?:\xe8|\xff\x15)(.{4})", re.DOTALL)
+_JUMP_THROUGH = re.compile(rb"(?:\xf3\x0f\x1e\xfa)?\xf2?\xff\x25(.{4})", re.DOTALL)
+"""An entry of the linkage table: perhaps endbr64, then jmp [rip + 32 bits], perhaps with bnd."""
 _RED_ZONE = 256
 """Below the stack pointer lie 128 bytes that belong to the function (System V ABI)."""
 
@@ -49,6 +55,34 @@ def pass_over(code: bytes, regs: Registers, write: Callable[[int, bytes], object
     else:
         return False
     return True
+
+
+def is_return_address(code: bytes) -> bool:
+    """Whether the first `BEFORE_RETURN` bytes end in a call."""
+    return code[1:2] == _CALL or code[:2] == _CALL_THROUGH
+
+
+def called(code: bytes, address: int, read: Callable[[int, int], bytes]) -> Iterator[int]:
+    """Functions that a stretch of code may call, found through linkage tables too.
+
+    A byte that looks like a call may be part of another instruction, so more than it calls can
+    come out; a slot of the table that is not bound yet leads to nothing.
+
+    Args:
+        code: the code.
+        address: where it lies.
+        read: reads bytes at an address of the same memory; b"" where there are none.
+    """
+    for found in _CALLS.finditer(code):
+        after = address + found.end()
+        target = after + int.from_bytes(found[1], "little", signed=True)
+        if found[0].startswith(_CALL):
+            yield target
+            stub = _JUMP_THROUGH.match(read(target, LOOK))
+            if stub is None:
+                continue
+            target += stub.end() + int.from_bytes(stub[1], "little", signed=True)
+        yield int.from_bytes(read(target, 8), "little")
 
 
 def leave(regs: Registers, word: Callable[[int], int], result: int) -> None:

@@ -51,6 +51,7 @@ class Pattern:
     entries: dict[int, str]
     errno_location: int
     lock_acquire: int
+    semaphore_waits: set[int]
 
 
 @dataclass
@@ -179,12 +180,14 @@ class Runner:
                 dict(space.entries),
                 space.errno_location,
                 space.lock_acquire,
+                set(space.semaphore_waits),
             )
             return
         space.breakpoints = dict(self._pattern.breakpoints)
         space.entries = dict(self._pattern.entries)
         space.errno_location = self._pattern.errno_location
         space.lock_acquire = self._pattern.lock_acquire
+        space.semaphore_waits = set(self._pattern.semaphore_waits)
         for place in space.breakpoints:
             injection.write(space.memory, place, TRAP)
 

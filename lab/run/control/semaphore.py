@@ -25,9 +25,8 @@ from lab.run.control.timing import deadline_of
 from lab.run.control.world import World
 from lab.trace import Action
 
-FUNCTIONS = frozenset(
-    {"sem_wait", "sem_trywait", "sem_timedwait", "sem_clockwait", "sem_post", "sem_getvalue"}
-)
+_WAITS = frozenset({"sem_wait", "sem_trywait", "sem_timedwait", "sem_clockwait"})
+FUNCTIONS = _WAITS | {"sem_post", "sem_getvalue"}
 ERRNO_LOCATION = "__errno_location"
 LOCK_ACQUIRE = "PyThread_acquire_lock_timed"
 _POINTER = (1 << 64) - 1
@@ -54,9 +53,13 @@ def set_breakpoints(space: Space, path: str, start: int, offset: int) -> None:
             place = bias + address
             if name == ERRNO_LOCATION:
                 space.errno_location = place
-            elif name == LOCK_ACQUIRE:
+                continue
+            if name == LOCK_ACQUIRE:
                 space.lock_acquire = place
-            elif place not in space.breakpoints:
+                continue
+            if name in _WAITS:
+                space.semaphore_waits.add(place)
+            if place not in space.breakpoints:
                 first = functions.first_touch(space.read(place, functions.LOOK))
                 if first is not None:
                     space.entries[place + first] = name

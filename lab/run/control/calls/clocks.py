@@ -7,8 +7,8 @@ import errno
 import struct
 
 from lab.kernel import ptrace
-from lab.kernel.arch import Registers
-from lab.kernel.window import BadAddressError
+from lab.kernel.arch import Registers, functions
+from lab.kernel.window import BadAddressError, Space
 from lab.run.control.calls.signals import handled
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import CPU_TIME, NANO, now_of, packed
@@ -142,20 +142,38 @@ def _for_a_lock(task: Task, regs: Registers) -> bool:
     """Whether it is CPython that reads, to acquire a lock: the program is told nothing.
 
     Where the library has sem_clockwait, it computes the end of a time limit also where there is
-    none. From the stop it is three calls up: this library's clock_gettime, Python's own clock, its
-    lock.
+    none, and then takes the semaphore that the lock is. Up the stack, behind the library's
+    clock_gettime and perhaps Python's own clock, the reading goes back to that function; or, where
+    link-time optimisation has copied it, to code that goes on to take a semaphore.
     """
-    start = task.space.lock_acquire
-    stack = task.space.read(regs.stack, 8 * _CALLS_UP) if start else b""
-    words = (int.from_bytes(stack[at : at + 8], "little") for at in range(0, len(stack), 8))
-    return any(start < word < start + _LOCK_BYTES for word in words)
+    space = task.space
+    start, end = space.lock_acquire, space.lock_acquire + _LOCK_BYTES
+    stack = space.read(regs.stack, 8 * _CALLS_UP)
+    words = [int.from_bytes(stack[at : at + 8], "little") for at in range(0, len(stack), 8)]
+    if start and any(start < word < end for word in words):
+        return True
+    return any(_waits_soon(space, word) for word in words)
+
+
+def _waits_soon(space: Space, word: int) -> bool:
+    """Whether a word is a return address in whose code a semaphore is waited for soon after."""
+    known = space.waits_soon.get(word)
+    if known is None:
+        code = space.read(word - functions.BEFORE_RETURN, functions.BEFORE_RETURN + _SOON)
+        known = functions.is_return_address(code) and not space.semaphore_waits.isdisjoint(
+            functions.called(code[functions.BEFORE_RETURN :], word, space.read)
+        )
+        space.waits_soon[word] = known
+    return known
 
 
 _CALLS_UP = 8
 """Words of the stack among which its return address is: the seventh, in CPython 3.11 to 3.13."""
 _LOCK_BYTES = 0x200
-"""From its beginning, how far into that function a return address may be: 0x4d bytes in 3.11, 0x13a
+"""From its beginning, how far into the function a return address may be: 0x4d bytes in 3.11, 0x13a
 in 3.13."""
+_SOON = 0x100
+"""Bytes of code: up to 0x6a are in between in Debian's CPython 3.11."""
 
 
 def _clock_gettime(world: World, task: Task, _name: str, regs: Registers) -> None:
