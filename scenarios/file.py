@@ -34,7 +34,7 @@ fork = multiprocessing.get_context("fork")
 
 
 @scenario(expects=["lost-update"])
-def update_without_lock(visitors: int = 3, window: float = 0.01) -> Tally:
+def update_without_lock(visitors: int = 3, window: float = 0.1) -> Tally:
     """Visits are lost from a JSON file that is read, changed and written anew.
 
     It happens when one visitor reads the file between another's read and its rename; that the
@@ -50,7 +50,7 @@ def update_without_lock(visitors: int = 3, window: float = 0.01) -> Tally:
 
 
 @scenario(fixes="update_without_lock")
-def update_under_lock(visitors: int = 3, window: float = 0.01) -> Tally:
+def update_under_lock(visitors: int = 3, window: float = 0.1) -> Tally:
     """Each visitor holds a lock, by `flock`, from before the read until after the rename.
 
     That suffices because no read can fall between another's read and rename. The lock is on a
@@ -86,7 +86,7 @@ def _visited(visits: Path, visitors: int, visit: Callable[[], None]) -> Tally:
 
 
 @scenario(expects=["invariant"])
-def half_written(lines: int = 4, work: float = 0.01) -> None:
+def half_written(lines: int = 4, work: float = 0.03) -> None:
     """A reader sees a report of which only the first lines are there, or none at all.
 
     It happens when it reads while the report is written, because opening the file empties it and
@@ -101,7 +101,7 @@ def half_written(lines: int = 4, work: float = 0.01) -> None:
 
 
 @scenario(fixes="half_written")
-def written_beside_and_renamed(lines: int = 4, work: float = 0.01) -> None:
+def written_beside_and_renamed(lines: int = 4, work: float = 0.03) -> None:
     """The report is written to a file beside it, which is then renamed to the report's name.
 
     That suffices because a rename replaces a file at once: the name leads to the old report or to
@@ -138,7 +138,7 @@ def _read_while(write: Callable[[Path], None], lines: int, work: float) -> None:
 
 
 @scenario(expects=["invariant"])
-def look_then_make(workers: int = 2, work: float = 0.05) -> None:
+def look_then_make(workers: int = 2, work: float = 0.1) -> None:
     """Two workers each believe that they are the one who does the nightly job.
 
     It happens when one looks for the other's mark after that one has looked and before it has
@@ -156,7 +156,7 @@ def look_then_make(workers: int = 2, work: float = 0.05) -> None:
 
 
 @scenario(fixes="look_then_make")
-def make_exclusively(workers: int = 2, work: float = 0.05) -> None:
+def make_exclusively(workers: int = 2, work: float = 0.1) -> None:
     """The mark is opened with O_CREAT and O_EXCL, which fails if it is there already.
 
     That suffices because the kernel looks and makes as one step, so that only one can succeed.
@@ -194,7 +194,7 @@ DOES_IT = 10  # exit code of a worker
 
 
 @scenario(expects=["message-loss"])
-def log_at_own_position(writers: int = 2, lines: int = 3, work: float = 0.004) -> Messages:
+def log_at_own_position(writers: int = 2, lines: int = 3, work: float = 0.02) -> Messages:
     """Lines vanish from a log that two processes write to.
 
     It happens because each has opened the file for itself and writes where it was last, which
@@ -204,7 +204,7 @@ def log_at_own_position(writers: int = 2, lines: int = 3, work: float = 0.004) -
 
 
 @scenario(fixes="log_at_own_position")
-def log_appended(writers: int = 2, lines: int = 3, work: float = 0.004) -> Messages:
+def log_appended(writers: int = 2, lines: int = 3, work: float = 0.02) -> Messages:
     """Each writer opens the log with O_APPEND and writes a line in one call.
 
     That suffices because the kernel then goes to the end of the file and writes there in one

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @scenario(expects=["hang"])
-def check_then_pause(window: float = 0.04) -> None:
+def check_then_pause(window: float = 0.08) -> None:
     """A process waits for ever for a signal that has come already.
 
     It happens when the signal comes after the process has looked whether it came and before it
@@ -42,7 +42,7 @@ def check_then_pause(window: float = 0.04) -> None:
 
 
 @scenario(fixes="check_then_pause")
-def blocked_until_waited_for(window: float = 0.04) -> None:
+def blocked_until_waited_for(window: float = 0.08) -> None:
     """The signal is blocked, and taken by `sigwait`.
 
     That suffices because a blocked signal stays pending, and `sigwait` takes what is pending as
@@ -59,7 +59,7 @@ def blocked_until_waited_for(window: float = 0.04) -> None:
 
 
 @scenario(fixes="check_then_pause")
-def pipe_to_oneself(window: float = 0.04) -> None:
+def pipe_to_oneself(window: float = 0.08) -> None:
     """The signal writes a byte to a pipe, which its own process reads.
 
     That suffices because the byte stays in the pipe until it is read, whenever it came. The same
@@ -94,7 +94,7 @@ def _signal_once(wait: Callable[[int], None], window: float) -> None:
 
 
 @scenario(expects=["zombie"])
-def one_wait_for_each_sigchld(children: int = 2, work: float = 0.02) -> None:
+def one_wait_for_each_sigchld(children: int = 2, work: float = 0.05) -> None:
     """A handler waits for one child at each SIGCHLD, and some children stay zombies.
 
     It happens when a second child exits before the signal of the first is taken, because signals
@@ -111,7 +111,7 @@ def one_wait_for_each_sigchld(children: int = 2, work: float = 0.02) -> None:
 
 
 @scenario(fixes="one_wait_for_each_sigchld")
-def wait_in_a_loop(children: int = 2, work: float = 0.02) -> None:
+def wait_in_a_loop(children: int = 2, work: float = 0.05) -> None:
     """The handler waits until there is no more child that has ended.
 
     That suffices because a child that ends after the last wait sends a signal of its own. With
@@ -201,7 +201,7 @@ def _interrupt(write: Callable[[int, bytes], None], size: int, work: float) -> M
 
 
 @scenario(expects=["lost-update"])
-def handler_in_an_update(requests: int = 3, window: float = 0.01) -> Tally:
+def handler_in_an_update(requests: int = 3, window: float = 0.03) -> Tally:
     """A count that a handler adds to is lost, though there is only one process and one thread.
 
     It happens when the signal comes between a read and a write of what the handler changes as
@@ -218,7 +218,7 @@ def handler_in_an_update(requests: int = 3, window: float = 0.01) -> Tally:
 
 
 @scenario(fixes="handler_in_an_update")
-def signal_kept_out(requests: int = 3, window: float = 0.01) -> Tally:
+def signal_kept_out(requests: int = 3, window: float = 0.03) -> Tally:
     """The signal is blocked from before the read until after the write.
 
     That suffices because a signal that comes meanwhile stays pending, and its handler runs when

@@ -114,7 +114,7 @@ def _do_jobs(reading: int, jobs: int) -> None:
 
 
 @scenario(expects=["torn-message"])
-def long_messages_mixed(writers: int = 2, pages: int = 3, work: float = 0.01) -> Messages:
+def long_messages_mixed(writers: int = 2, pages: int = 3, work: float = 0.03) -> Messages:
     """Messages of two writers arrive mixed, although each was written in one call.
 
     It happens when the pipe is full in the middle of a message: its writer waits, and when there
@@ -128,7 +128,7 @@ def long_messages_mixed(writers: int = 2, pages: int = 3, work: float = 0.01) ->
 
 
 @scenario(fixes="long_messages_mixed")
-def one_writer_at_a_time(writers: int = 2, pages: int = 3, work: float = 0.01) -> Messages:
+def one_writer_at_a_time(writers: int = 2, pages: int = 3, work: float = 0.03) -> Messages:
     """Each writer holds a lock from the first byte of a message to the last.
 
     That suffices because whoever waits for room in the pipe keeps the lock meanwhile. Messages

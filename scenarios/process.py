@@ -31,7 +31,7 @@ fork = multiprocessing.get_context("fork")
 
 
 @scenario(expects=["invariant"])
-def any_child_will_do(work: float = 0.03) -> None:
+def any_child_will_do(work: float = 0.06) -> None:
     """A program goes on as if its compiler had ended, and what it compiles is not there yet.
 
     It happens when another child ends first, because `wait` returns whichever that is. The fix
@@ -41,7 +41,7 @@ def any_child_will_do(work: float = 0.03) -> None:
 
 
 @scenario(fixes="any_child_will_do")
-def the_child_that_is_meant(work: float = 0.03) -> None:
+def the_child_that_is_meant(work: float = 0.06) -> None:
     """The program waits for the exit of its compiler, by its PID.
 
     That suffices because `waitpid` with a PID leaves the exits of other children alone. They

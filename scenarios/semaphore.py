@@ -160,7 +160,7 @@ def _kill_holder(printer: contextlib.AbstractContextManager[object], work: float
 
 
 @scenario(expects=["lost-update"])
-def value_set_twice(increments: int = 3, window: float = 0.01) -> Tally:
+def value_set_twice(increments: int = 3, window: float = 0.03) -> Tally:
     """Two writers are in at once, although both take the semaphore that guards the counter.
 
     It happens when the second sets the semaphore to 1, as whoever starts does, while the first
@@ -176,7 +176,7 @@ def value_set_twice(increments: int = 3, window: float = 0.01) -> Tally:
 
 
 @scenario(fixes="value_set_twice")
-def set_by_its_maker(increments: int = 3, window: float = 0.01) -> Tally:
+def set_by_its_maker(increments: int = 3, window: float = 0.03) -> Tally:
     """Each tries to make the semaphore with IPC_CREAT and IPC_EXCL, and who succeeds sets it.
 
     That suffices because only one can succeed, and the others change nothing. Who opens it before

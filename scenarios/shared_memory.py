@@ -33,7 +33,7 @@ fork = multiprocessing.get_context("fork")
 
 
 @scenario(expects=["invariant"])
-def half_a_transfer(transfers: int = 3, window: float = 0.01) -> None:
+def half_a_transfer(transfers: int = 3, window: float = 0.03) -> None:
     """A reader sees money that has left one account and not reached the other.
 
     It happens when it reads between the two writes of a transfer, each of which is whole, while
@@ -54,7 +54,7 @@ def half_a_transfer(transfers: int = 3, window: float = 0.01) -> None:
 
 
 @scenario(fixes="half_a_transfer")
-def read_under_lock(transfers: int = 3, window: float = 0.01) -> None:
+def read_under_lock(transfers: int = 3, window: float = 0.03) -> None:
     """Writer and reader hold one lock, each over both accounts.
 
     That suffices because the reader then comes before the first write or after the second. It
@@ -78,7 +78,7 @@ def read_under_lock(transfers: int = 3, window: float = 0.01) -> None:
 
 
 @scenario(fixes="half_a_transfer")
-def read_again_if_changed(transfers: int = 3, window: float = 0.01) -> None:
+def read_again_if_changed(transfers: int = 3, window: float = 0.03) -> None:
     """The writer counts before and after, so that an odd number means "at it": a seqlock.
 
     That suffices because a reader that finds the same even number before and after has met no
@@ -117,7 +117,7 @@ def _transfer(accounts: memoryview[int], window: float) -> None:
 
 
 @scenario(expects=["lost-update"])
-def value_plus_equals(writers: int = 3, increments: int = 3, window: float = 0.004) -> Tally:
+def value_plus_equals(writers: int = 3, increments: int = 3, window: float = 0.02) -> Tally:
     """Increments of a `multiprocessing.Value` get lost, although it has a lock of its own.
 
     It happens when one writer reads the value between another's read and its write, because `+=`
@@ -134,7 +134,7 @@ def value_plus_equals(writers: int = 3, increments: int = 3, window: float = 0.0
 
 
 @scenario(fixes="value_plus_equals")
-def value_under_its_lock(writers: int = 3, increments: int = 3, window: float = 0.004) -> Tally:
+def value_under_its_lock(writers: int = 3, increments: int = 3, window: float = 0.02) -> Tally:
     """Each writer holds the lock of the value, which `get_lock` gives, around the `+=`.
 
     That suffices because no other can read in between, and the lock may be taken again by its
@@ -160,7 +160,7 @@ def _one(window: float) -> int:
 
 
 @scenario(expects=["invariant"])
-def flag_before_data(work: float = 0.01) -> None:
+def flag_before_data(work: float = 0.05) -> None:
     """A reader is told that the result is there, and reads a place where nothing is yet.
 
     It happens because the writer sets the flag first and the result after it, and the reader
@@ -178,7 +178,7 @@ def flag_before_data(work: float = 0.01) -> None:
 
 
 @scenario(fixes="flag_before_data")
-def data_before_flag(work: float = 0.01) -> None:
+def data_before_flag(work: float = 0.05) -> None:
     """The writer sets the flag when the result is there.
 
     That suffices because the processors that the lab runs on show the stores of one in the order
@@ -211,7 +211,7 @@ def _await_result(
 
 
 @scenario(expects=["invariant"])
-def removed_by_the_first(workers: int = 2, work: float = 0.01) -> None:
+def removed_by_the_first(workers: int = 2, work: float = 0.05) -> None:
     """A worker does not find the shared memory that all of them were to write to.
 
     It happens when another is done, and removes the name, before this one has opened it. The fix
@@ -231,7 +231,7 @@ def removed_by_the_first(workers: int = 2, work: float = 0.01) -> None:
 
 
 @scenario(fixes="removed_by_the_first")
-def removed_by_its_maker(workers: int = 2, work: float = 0.01) -> None:
+def removed_by_its_maker(workers: int = 2, work: float = 0.05) -> None:
     """The parent removes the name when all workers have ended.
 
     That suffices because nobody is left then who might look for it. What is open or mapped would

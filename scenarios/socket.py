@@ -33,7 +33,7 @@ fork = multiprocessing.get_context("fork")
 
 
 @scenario(expects=["torn-message"])
-def stream_taken_for_messages(work: float = 0.01) -> Messages:
+def stream_taken_for_messages(work: float = 0.03) -> Messages:
     """Two messages come out of one `recv`, run together.
 
     It happens when both were sent before the receiver looked, because a stream keeps no boundaries
@@ -44,7 +44,7 @@ def stream_taken_for_messages(work: float = 0.01) -> Messages:
 
 
 @scenario(fixes="stream_taken_for_messages")
-def length_ahead(work: float = 0.01) -> Messages:
+def length_ahead(work: float = 0.03) -> Messages:
     """Each message is sent with its length ahead, and the receiver takes exactly that much.
 
     That suffices because the receiver then knows where a message ends, however the bytes come. A
@@ -57,7 +57,7 @@ def length_ahead(work: float = 0.01) -> Messages:
 
 
 @scenario(fixes="stream_taken_for_messages")
-def packets(work: float = 0.01) -> Messages:
+def packets(work: float = 0.03) -> Messages:
     """A socket of the type SOCK_SEQPACKET takes the place of the stream.
 
     That suffices because the kernel then gives out one packet at each `recv`, as it was sent. What
