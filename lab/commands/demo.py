@@ -31,7 +31,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run and show everything; the exit status is that of `lab check`."""
     output = Output(arguments.json)
     everything = cases(catalogue())
-    plan = Plan(runs=arguments.runs, isolation=Isolation(arguments.isolation))
+    isolation = Isolation(arguments.isolation)
+    plan = Plan(runs=arguments.runs, isolation=isolation, until_shown=True)
     shown: list[list[Judged]] = []
     began = time.monotonic()
     output.say(_welcome(plan.runs))
@@ -58,8 +59,9 @@ def execute(arguments: argparse.Namespace) -> int:
 def _welcome(runs: int) -> str:
     return wrapped(
         "Programs of several processes that go wrong, each beside a version that does not. "
-        f"The lab runs each {'once' if runs == 1 else f'{runs} times'} in a sandbox, watches its "
-        "processes and what they leave behind, and tells what it saw.",
+        f"The lab runs each {'once' if runs == 1 else f'{runs} times'} in a sandbox, or until the "
+        "bug has shown itself, watches its processes and what they leave behind, and tells what "
+        "it saw.",
         indent="",
     )
 

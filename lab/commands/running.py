@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lab.catalogue import missing
 from lab.check import Judged, judge
 from lab.commands.output import Output, UsageError
-from lab.finding import Result, Verdict
+from lab.finding import Kind, Result, Verdict
 from lab.report.json import document, result_object
 from lab.run.limits import Isolation, LabError, Limits
 from lab.scenario import DeclarationError, Scenario
@@ -35,6 +35,8 @@ class Plan:
     time_limit: float | None = None
     """Seconds for each run; None: as the scenario declares."""
     settings: Mapping[str, str] = field(default_factory=dict)
+    until_shown: bool = False
+    """A bug that has shown all that it expects is run no further."""
 
 
 def demand_linux() -> None:
@@ -73,6 +75,7 @@ def observed(
         yield _unready(scenario, lacking)
         return
     # Heavy (psutil and all that speaks to Linux), hence here.
+    from lab.detect import findings
     from lab.run.observe import observe_body
     from lab.verdict import conclude
 
@@ -82,6 +85,7 @@ def observed(
     )
     parameters = tuple((name, str(value)) for name, value in arguments.items())
     traces: list[Trace] = []
+    seen: set[Kind] = set()
     began = time.monotonic()
 
     def result() -> Result:
@@ -92,6 +96,9 @@ def observed(
         for run in range(plan.runs):
             progress(f"{scenario.id}: run {run + 1} of {plan.runs}")
             traces.append(observe_body(scenario.id, body, limits=limits, isolation=plan.isolation))
+            seen |= {finding.kind for finding in findings(traces[-1])}
+            if plan.until_shown and scenario.expects and scenario.expects <= seen:
+                break
     except KeyboardInterrupt:
         if traces:
             note = f"stopped by Ctrl-C after {len(traces)} of {plan.runs} runs"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import lab
+from lab.catalogue import select
 from lab.cli import main
 from lab.commands.running import exit_status
 from lab.finding import Verdict
@@ -251,6 +252,19 @@ def test_demo_shows_bug_and_fix_and_then_the_table(
     assert "✗ LOST UPDATE               1 of 1 run │ ✓ no finding                     1 run" in out
     assert "1 of 1 bug caught, 1 of 1 fixes held" in out
     assert "lab run counter.posix_unguarded" in out
+
+
+def test_a_demo_runs_a_bug_until_it_has_shown_itself(
+    answers: Callable[..., Runs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bug, fix = select([RACY]), select([GUARDED])
+    monkeypatch.setattr("lab.commands.demo.catalogue", lambda: (*bug, *fix))
+    good, bad = trace(Tally(15, 15)), trace(Tally(15, 12))
+    seen = answers(good, bad, good, good, good)
+
+    assert main(["demo", "--runs", "3"]) == 0
+
+    assert seen["names"] == [RACY] * 2 + [GUARDED] * 3
 
 
 def test_a_demo_that_is_stopped_shows_half_a_case(
