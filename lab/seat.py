@@ -10,19 +10,15 @@ with it all that it has started.
 from __future__ import annotations
 
 import contextlib
-import pickle
-import struct
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import IO
 
 from lab.ahead import Job, Recording
+from lab.parcel import put, take
 from lab.pristine import start_again
 from lab.run.limits import LabError
 from lab.search.token import Origin
-
-_LENGTH = struct.Struct("=Q")
 
 
 @dataclass(frozen=True)
@@ -50,11 +46,14 @@ class Seat:
         """One run."""
         self._tell(job)
         assert self._process.stdout is not None
-        answer = _read(self._process.stdout)
+        try:
+            answer = take(self._process.stdout.read)
+        except EOFError:
+            answer = "the process that makes the runs ended without a word"
         if isinstance(answer, Recording):
             return answer
         self.close()
-        raise LabError(str(answer or "the process that makes the runs ended without a word"))
+        raise LabError(str(answer))
 
     def close(self) -> None:
         """End the process; twice does no harm."""
@@ -69,25 +68,10 @@ class Seat:
     def _tell(self, what: Assignment | Job) -> None:
         assert self._process.stdin is not None
         try:
-            _write(self._process.stdin, what)
+            put(self._process.stdin.write, what)
+            self._process.stdin.flush()
         except BrokenPipeError:
             raise LabError("the process that makes the runs is gone") from None
-
-
-def _write(stream: IO[bytes], what: object) -> None:
-    data = pickle.dumps(what)
-    stream.write(_LENGTH.pack(len(data)) + data)
-    stream.flush()
-
-
-def _read(stream: IO[bytes]) -> object:
-    """What comes next; None at the end."""
-    header = stream.read(_LENGTH.size)
-    if len(header) < _LENGTH.size:
-        return None
-    size = _LENGTH.unpack(header)[0]
-    data = stream.read(size)
-    return pickle.loads(data) if len(data) == size else None  # noqa: S301  # the lab's own
 
 
 def main() -> None:
@@ -96,16 +80,22 @@ def main() -> None:
     from lab.run.control import Pool
     from lab.target import found_again
 
-    assignment = _read(sys.stdin.buffer)
+    def tell(answer: object) -> None:
+        put(sys.stdout.buffer.write, answer)
+        sys.stdout.buffer.flush()
+
+    assignment = take(sys.stdin.buffer.read)
     assert isinstance(assignment, Assignment)
     try:
         wanted = found_again(assignment.origin, time_limit=assignment.seconds)
         if wanted.lacking:
             raise LabError(f"it lacks {', '.join(wanted.lacking)}")  # noqa: TRY301
         with Pool(wanted.program, wanted.limits, 1, pinned=False) as pool:
-            while isinstance(job := _read(sys.stdin.buffer), Job):
+            while isinstance(job := take(sys.stdin.buffer.read), Job):
                 pool.submit(0, job)
-                _write(sys.stdout.buffer, pool.wait()[1])
+                tell(pool.wait()[1])
+    except EOFError:
+        return  # nobody wants any more
     # Whatever it is: who waits for an answer must be told.
     except Exception as error:  # noqa: BLE001
-        _write(sys.stdout.buffer, f"{error}" or type(error).__name__)
+        tell(f"{error}" or type(error).__name__)

@@ -78,7 +78,7 @@ def _write_job_or_give_up(path: Path, patience: float, pause: float) -> None:
         if time.monotonic() > deadline:
             print(f"nobody reads {path}: given up after {patience} seconds")
             return
-        time.sleep(pause)
+        time.sleep(pause)  # no call waits for a reader with a time limit
     os.set_blocking(fifo, True)  # the limit was for the open; a full pipe may make us wait
     os.write(fifo, b"a job")
     os.close(fifo)

@@ -111,12 +111,9 @@ def _address(file: Path, logs: Path) -> str:
     return address
 
 
+@pytest.mark.usefixtures("control")
 def test_a_cluster_gives_the_answer_of_one_process_or_none(cluster: Dask) -> None:
     """One test, for to start dask takes longer than all the rest."""
-    try:
-        explore(lambda: None, schedules=1)
-    except LabError as refused:
-        pytest.skip(str(refused))
     command = [sys.executable, "-c", SCRIPT, cluster.address, str(cluster.workers[0])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)
     same, stopped, interrupted, bereaved = done.stdout.splitlines()

@@ -91,8 +91,16 @@ def _pattern(word: str) -> str:
     return numbers.replace(r"\.\.\.", ".*")
 
 
+_UNDER_CONTROL = re.compile(r"lab explore|lab check|exec --explore|lab\.explore|race")
+"""In a page that shows it, control is needed."""
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
+def test_what_a_page_shows_is_what_happens(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if any(_UNDER_CONTROL.search(block.text) for block in blocks(page.read_text())):
+        request.getfixturevalue("control")
     printed = ""
     for block in blocks(page.read_text()):
         match block.language:

@@ -19,17 +19,10 @@ from lab.finding import Finding, Kind, Result, Verdict
 from lab.loop import Plan
 from lab.report.steps import table
 from lab.report.terminal import render
-from lab.run.limits import LabError
 from lab.search.token import Token
 from lab.target import target
 
-
-@pytest.fixture(autouse=True, scope="module")
-def controllable() -> None:
-    try:
-        lab.explore(lambda: None, schedules=1)
-    except LabError as refused:
-        pytest.skip(str(refused))
+pytestmark = pytest.mark.usefixtures("control")
 
 
 def _in_children(*works: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ import lab
 from lab import Tally
 from lab.finding import Kind, Verdict
 from lab.run.control import Runner, in_controller
-from lab.run.limits import LabError, Limits
+from lab.run.limits import Limits
 from lab.run.root import Function
 from lab.search.dependence import Footprint, Footprints, dependent, process_of
 from lab.search.dpor import Dpor
@@ -30,12 +30,7 @@ from scenarios import counter
 Body = Callable[[], Tally | None]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def controllable() -> None:
-    try:
-        lab.explore(lambda: None, schedules=1)
-    except LabError as refused:
-        pytest.skip(str(refused))
+pytestmark = pytest.mark.usefixtures("control")
 
 
 def _trace_class(trace: Trace) -> Hashable:

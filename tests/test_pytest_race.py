@@ -33,6 +33,23 @@ def both(work):
 def shared():
     return memoryview(mmap.mmap(-1, 8)).cast("q")
 """
+UNGUARDED = (
+    CELL
+    + """
+def unguarded():
+    cell = shared()
+
+    def count():
+        cell[0] += 1
+
+    both(count)
+    return cell[0]
+
+
+@pytest.mark.usefixtures("control")
+@pytest.mark.usefixtures("control")
+"""
+)
 LOSES = (
     CELL
     + """
@@ -67,6 +84,7 @@ def run(pytester: pytest.Pytester, source: str, *options: str) -> pytest.RunResu
     return pytester.runpytest("-p", "no:cacheprovider", *options)
 
 
+@pytest.mark.usefixtures("control")
 def test_an_unchanged_test_fails_under_the_schedule_that_breaks_it(
     pytester: pytest.Pytester,
 ) -> None:
@@ -87,6 +105,7 @@ def test_an_unchanged_test_fails_under_the_schedule_that_breaks_it(
     assert "pytest_body" not in result.stdout.str()
 
 
+@pytest.mark.usefixtures("control")
 def test_the_line_to_paste_runs_that_schedule_only(pytester: pytest.Pytester) -> None:
     told = run(pytester, LOSES).stdout.str()
     marker = re.search(r"@pytest\.mark\.race\(replay=.*\)", told)
@@ -98,6 +117,7 @@ def test_the_line_to_paste_runs_that_schedule_only(pytester: pytest.Pytester) ->
     again.stdout.fnmatch_lines(["* LOST UPDATE *failed, 1 of 1 run*"])
 
 
+@pytest.mark.usefixtures("control")
 def test_a_token_on_the_command_line_comes_before_the_marker(pytester: pytest.Pytester) -> None:
     told = run(pytester, LOSES).stdout.str()
     token = re.search(r'replay="(.*)"', told)
@@ -108,6 +128,7 @@ def test_a_token_on_the_command_line_comes_before_the_marker(pytester: pytest.Py
     )
 
 
+@pytest.mark.usefixtures("control")
 def test_a_test_that_holds_passes_and_leaves_its_files_to_pytest(
     pytester: pytest.Pytester,
 ) -> None:
@@ -118,6 +139,7 @@ def test_a_test_that_holds_passes_and_leaves_its_files_to_pytest(
     assert re.search(r'name="lab:race" value="(proved|passed), \d+ runs"', junit.read_text())
 
 
+@pytest.mark.usefixtures("control")
 def test_each_run_has_fixtures_of_its_own_and_the_wider_ones_in_common(
     pytester: pytest.Pytester,
 ) -> None:
@@ -143,6 +165,7 @@ def cell(wide):
     assert cell[0] == 43
 
 
+@pytest.mark.usefixtures("control")
 @pytest.mark.race(strategy="random", schedules=5)
 @pytest.mark.parametrize("step", [1])
 def test_fresh(cell, step):
@@ -152,6 +175,7 @@ def test_fresh(cell, step):
     cell[0] += 2
 
 
+@pytest.mark.usefixtures("control")
 def test_an_ordinary_one(cell):
     cell[0] += 3
 """
@@ -162,6 +186,7 @@ def test_an_ordinary_one(cell):
     assert (pytester.path / "log").read_text() == "wide up\nwide down\n"
 
 
+@pytest.mark.usefixtures("control")
 def test_a_failing_teardown_fails_the_test(pytester: pytest.Pytester) -> None:
     source = (
         CELL
@@ -173,6 +198,7 @@ def cell():
     assert cell[0] == 2, "seen in the teardown"
 
 
+@pytest.mark.usefixtures("control")
 @pytest.mark.race
 def test_count(cell):
     def count():
@@ -188,20 +214,11 @@ def test_count(cell):
     result.stdout.fnmatch_lines(["*An assertion failed at test_it.py:*: seen in the teardown*"])
 
 
+@pytest.mark.usefixtures("control")
 def test_classes_test_cases_and_marks_go_on_working(pytester: pytest.Pytester) -> None:
     source = (
-        CELL
+        UNGUARDED
         + """
-def unguarded():
-    cell = shared()
-
-    def count():
-        cell[0] += 1
-
-    both(count)
-    return cell[0]
-
-
 @pytest.mark.race
 class TestClass:
     def setup_method(self):
@@ -221,16 +238,19 @@ class TestCase(unittest.TestCase):
         self.assertEqual(unguarded(), self.expected)
 
 
+@pytest.mark.usefixtures("control")
 @pytest.mark.race
 def test_that_skips():
     pytest.skip("not today")
 
 
+@pytest.mark.usefixtures("control")
 @pytest.mark.race
 def test_that_gives_up():
     pytest.xfail("not yet")
 
 
+@pytest.mark.usefixtures("control")
 @pytest.mark.race
 @pytest.mark.skipif(True, reason="never")
 def test_that_is_skipped():
@@ -245,6 +265,7 @@ def test_that_is_skipped():
     result.stdout.fnmatch_lines(["*LOST UPDATE  test_it.py::TestCase::test_in_a_case *"])
 
 
+@pytest.mark.usefixtures("control")
 @pytest.mark.parametrize(
     ("marker", "message"),
     [
@@ -267,6 +288,7 @@ def test_what_tests_nothing_or_makes_no_sense_fails(
     assert "Traceback" not in shown
 
 
+@pytest.mark.usefixtures("control")
 def test_the_command_line_says_how_often(pytester: pytest.Pytester) -> None:
     source = APPENDS.replace("mark.race", "mark.race(strategy='random', schedules=2, seed=1)")
     junit = pytester.path / "junit.xml"
@@ -304,6 +326,7 @@ def test_without_control_a_strict_session_fails(pytester: pytest.Pytester) -> No
     result.stdout.fnmatch_lines(["race: ptrace is refused here"])
 
 
+@pytest.mark.usefixtures("control")
 def test_workers_of_xdist_run_them_too(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_one=LOSES, test_two=APPENDS)
 
@@ -319,19 +342,12 @@ def test_workers_of_xdist_run_them_too(pytester: pytest.Pytester) -> None:
     assert "LOST UPDATE  test_one.py::test_both_count" in done.stdout
 
 
+@pytest.mark.usefixtures("control")
+@pytest.mark.usefixtures("control")
 def test_the_fixture_explores_and_replays_by_hand(pytester: pytest.Pytester) -> None:
     source = (
-        CELL
+        UNGUARDED
         + """
-def unguarded():
-    cell = shared()
-
-    def count():
-        cell[0] += 1
-
-    both(count)
-
-
 def test_by_hand(race):
     seen = race.explore(unguarded, schedules=20, stop_at_first=True)
     seen.assert_finds("lost-update")

@@ -6,8 +6,9 @@ import ctypes
 import errno
 import os
 
+from lab.kernel.arch import NUMBERS
+
 _libc = ctypes.CDLL(None, use_errno=True)
-_KCMP = 312  # x86_64
 _FILE, _VM = 0, 1
 _NOTHING_THERE = (errno.ESRCH, errno.EBADF)
 
@@ -29,7 +30,7 @@ def same_description(process: int, descriptor: int, own: int) -> bool:
 
 
 def _same(one: int, other: int, kind: int, mine: int, its: int) -> bool:
-    result: int = _libc.syscall(ctypes.c_long(_KCMP), one, other, kind, mine, its)
+    result: int = _libc.syscall(ctypes.c_long(NUMBERS["kcmp"]), one, other, kind, mine, its)
     if result < 0 and (number := ctypes.get_errno()) not in _NOTHING_THERE:
         raise OSError(number, f"kcmp: {os.strerror(number)}")
     return result == 0

@@ -7,6 +7,8 @@ import os
 import struct
 import time
 
+from lab.kernel.arch import NUMBERS
+
 CLONE_NEWNS = 0x00020000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
@@ -172,7 +174,8 @@ def receive_without_waiting(queue: int, size: int) -> bytes | None:
 
 def send_to_thread(process: int, thread: int, number: int) -> None:
     """Send a signal to one thread of a process. Raises OSError."""
-    _check(_libc.syscall(ctypes.c_long(_TGKILL), process, thread, number), "tgkill")
+    # glibc 2.30 and newer wrap the call, older ones do not.
+    _check(_libc.syscall(ctypes.c_long(NUMBERS["tgkill"]), process, thread, number), "tgkill")
 
 
 def semaphore_users(array: int, count: int) -> tuple[int, ...]:
@@ -205,7 +208,6 @@ _ADDR_NO_RANDOMIZE = 0x0040000
 _FALLOC_KEEP_SIZE = 1
 _FALLOC_PUNCH_HOLE = 2
 _GETPID = 11
-_TGKILL = 234  # x86_64; glibc 2.30 and newer wrap it, older ones do not
 _MNT_DETACH = 2
 _STATX_BTIME = 0x800
 _STATX_SIZE = 256

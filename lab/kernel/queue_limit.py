@@ -48,7 +48,7 @@ def loosen() -> str:
                 f"allowed (RLIMIT_MSGQUEUE, for the whole machine): an mq_open that fails with "
                 f"EMFILE in this run is not the program's fault"
             )
-        time.sleep(0.01)
+        time.sleep(0.01)  # nothing tells when the kernel has given a dead namespace's bytes back
     return ""
 
 

@@ -103,7 +103,7 @@ def write(path: Path, text: str) -> None:
         os.umask(mask)
         Path(temporary).chmod(0o666 & ~mask)
         Path(temporary).replace(target)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: no half a file stays beside the report
         Path(temporary).unlink(missing_ok=True)
         raise
 

@@ -183,7 +183,7 @@ def _await(child: int) -> str:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 return "it would not end"
-            time.sleep(0.0005)
+            time.sleep(0.0005)  # waitpid has no time limit of its own
     except ChildProcessError:  # the lab's host ignores SIGCHLD, or waits for every child
         return "unknown"
 

@@ -68,7 +68,7 @@ class HostTree:
             self._send(signal.SIGSTOP)
             if all(process_stat.state(pid) in "TtZX" for pid in self.pids()):
                 return
-            time.sleep(0.001)
+            time.sleep(0.001)  # a stop of what is no child of ours is told to nobody here
 
     def kill(self) -> None:
         """Send SIGKILL to all that can be found."""
@@ -122,7 +122,7 @@ def end(tree: Tree) -> tuple[int, ...]:
             return ()
         if time.monotonic() > deadline:
             return tuple(tree.pids())
-        time.sleep(0.001)
+        time.sleep(0.001)  # waitpid has no time limit of its own
 
 
 def more_than(limit: int, pids: Iterable[int]) -> bool:

@@ -61,7 +61,7 @@ class UnlistedQueues:
         """What the meter says when it says the same as before, or nothing, or for long enough."""
         deadline = time.monotonic() + _PATIENCE
         while (now := self._used()) not in (0, self._before) and time.monotonic() < deadline:
-            time.sleep(0.01)
+            time.sleep(0.01)  # nothing tells when the kernel has given them back
         return now
 
 

@@ -14,7 +14,7 @@ from benchmarks.sct.published import COLUMNS, PUBLISHED, best
 from benchmarks.sct.table import as_good, heading, line, summary
 from lab.essence import Essence, essence
 from lab.finding import Kind
-from lab.run.control import ControlRefusedError, Runner, in_controller
+from lab.run.control import Runner, in_controller
 from lab.run.limits import LabError, Limits
 from lab.run.root import Function
 from lab.search.random import Random
@@ -83,12 +83,10 @@ def runs_of(name: str, *schedules: Sequence[Phase]) -> list[Essence]:
     def work(runner: Runner, _report: Callable[[object], None]) -> list[Essence]:
         return [essence(runner.run(directed(each), max_steps=1000)) for each in schedules]
 
-    try:
-        return in_controller(work, Function(name, PROGRAMS[name]), Limits())
-    except ControlRefusedError as refused:
-        pytest.skip(str(refused))
+    return in_controller(work, Function(name, PROGRAMS[name]), Limits())
 
 
+@pytest.mark.usefixtures("control")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_shows_its_bug_under_one_schedule_and_nothing_under_another(name: str) -> None:
     bug, harmless = runs_of(name, BUGS[name], HARMLESS.get(name, ()))
@@ -98,13 +96,13 @@ def test_a_program_shows_its_bug_under_one_schedule_and_nothing_under_another(na
     assert (harmless.completed, harmless.findings) == (True, ()), harmless.output
 
 
+@pytest.mark.usefixtures("control")
 def test_the_same_seeds_need_as_many_schedules_again() -> None:
     def measured() -> list[tuple[bool, int]]:
         found = searches(PROGRAMS["deadlock01"], "random", seeds=3, schedules=60)
         assert all(search.stops > search.runs and search.seconds > 0 for search in found)
         return [(search.found, search.runs) for search in found]
 
-    runs_of("deadlock01")  # which skips where control is refused
     first = measured()
     assert all(found for found, _ in first)
     assert len({runs for _, runs in first}) > 1

@@ -34,7 +34,7 @@ class Binding:
             return
         self._next = time.monotonic() + _EVERY if len(self._allowed) > 1 else float("inf")
         os.sched_setaffinity(0, self._allowed)
-        time.sleep(_NAP)
+        time.sleep(_NAP)  # to be woken is to be placed: the kernel moves nobody who runs
         chosen = {libc.current_cpu()} & set(self._allowed) or set(self._allowed)
         os.sched_setaffinity(0, chosen)
         if zygote:

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import platform
 import signal
 import socket
-import struct
 import sys
 import traceback
 import warnings
@@ -26,6 +24,7 @@ from typing import NoReturn, TypeVar
 from lab.kernel import libc
 from lab.kernel.arch import SUPPORTED
 from lab.kernel.namespaces import NamespaceError
+from lab.parcel import CutOff, put, take
 from lab.run.control.binding import Binding
 from lab.run.control.runner import ControlRefusedError, Runner
 from lab.run.limits import Isolation, LabError, Limits
@@ -34,7 +33,6 @@ from lab.run.worlds import choose
 
 Result = TypeVar("Result")
 Report = Callable[[object], None]
-_LENGTH = struct.Struct("=Q")
 
 
 def in_controller(
@@ -61,7 +59,7 @@ def in_controller(
     try:
         with ours:
             return _listen(ours, heard)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: whatever ends this, the tracer must not go on without us
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         raise
@@ -119,8 +117,7 @@ def _control(
     lab: int,
 ) -> NoReturn:
     def send(kind: str, value: object) -> None:
-        data = pickle.dumps((kind, value))
-        channel.sendall(_LENGTH.pack(len(data)) + data)
+        put(channel.sendall, (kind, value))
 
     try:
         libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -153,25 +150,16 @@ def receive(channel: socket.socket) -> tuple[str, object]:
 
     Raises what it failed with, or LabError.
     """
-    header = _exactly(channel, _LENGTH.size)
-    if header is None:
-        raise LabError("the tracer process failed: it ended without a word")
-    data = _exactly(channel, _LENGTH.unpack(header)[0])
-    if data is None:
-        raise LabError("the tracer process failed: it ended in the middle of a word")
-    kind, value = pickle.loads(data)  # noqa: S301  # from our own fork
+    try:
+        told = take(channel.recv)
+    except CutOff:
+        raise LabError("the tracer process failed: it ended in the middle of a word") from None
+    except EOFError:
+        raise LabError("the tracer process failed: it ended without a word") from None
+    assert isinstance(told, tuple)
+    kind, value = told
     if kind == "refused" and isinstance(value, LabError):
         raise value
     if kind not in ("report", "result"):
         raise LabError(f"the tracer process failed: {value}")
     return kind, value
-
-
-def _exactly(channel: socket.socket, size: int) -> bytes | None:
-    data = b""
-    while len(data) < size:
-        chunk = channel.recv(min(size - len(data), 1 << 20))
-        if not chunk:
-            return None
-        data += chunk
-    return data

@@ -10,7 +10,6 @@ from lab.run.control.calls.priority import locks_left_by_exit
 from lab.run.control.program import adopt_children
 from lab.run.control.robust import give_up as give_up_locks
 from lab.run.control.task import Process, Task, Where
-from lab.run.control.timers import Timer
 from lab.run.control.world import World, leaders_last
 
 
@@ -52,7 +51,7 @@ def _met_dying(world: World, task: Task, stop: Stop) -> None:
 def _ended(world: World, process: Process, stop: Stop) -> None:
     process.ended = world.seconds
     process.status = stop.value if stop.kind is StopKind.EXITED else -stop.value
-    world.forget_timers(process, Timer)
+    world.forget_timers(process)
     process.space.leave()
     for child in process.children:
         if child.ended is None and not child.helper:

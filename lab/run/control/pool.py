@@ -5,21 +5,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import pickle
 import selectors
 import socket
-import struct
 from collections.abc import Callable
 from typing import Self
 
 from lab.ahead import Job, Recording, perform
+from lab.parcel import put, take
 from lab.run.control.controller import receive, start
 from lab.run.control.controllers import end
 from lab.run.control.runner import Runner
 from lab.run.limits import LabError, Limits
 from lab.run.root import Program
-
-_LENGTH = struct.Struct("=Q")
 
 
 class Pool:
@@ -63,10 +60,9 @@ class Pool:
         """Give the job to an idle tracer."""
         answers = self._idle.pop()
         self._busy[answers] = number
-        data = pickle.dumps(job)
         # That one is gone is told by its silence, when it is asked for an answer.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._jobs[answers].sendall(_LENGTH.pack(len(data)) + data)
+            put(self._jobs[answers].sendall, job)
 
     def wait(self) -> tuple[int, Recording]:
         """The next that is ready.
@@ -97,7 +93,6 @@ class Pool:
 
 def _serve(jobs: socket.socket, runner: Runner, report: Callable[[object], None]) -> None:
     """Make one run after another, until the lab ends this process or is gone itself."""
-    with jobs.makefile("rb") as stream:
-        while header := stream.read(_LENGTH.size):
-            job = pickle.loads(stream.read(_LENGTH.unpack(header)[0]))  # noqa: S301  # the lab's
+    with contextlib.suppress(EOFError):
+        while isinstance(job := take(jobs.recv), Job):
             report(perform(runner, job))

@@ -138,7 +138,7 @@ class Runner:
                 kept.output.text(),
                 self._left(),
             )
-        except BaseException:
+        except BaseException:  # `choose` may abandon a run, and Ctrl-C end all: nobody is left
             self._end_all(world)
             raise
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -136,7 +137,7 @@ class Effect:
     """It would have blocked: nothing has happened, and the task is not enabled after all."""
 
 
-class Operation:
+class Operation(ABC):
     """A visible operation, before it is done. Subclasses are the models of calls and accesses."""
 
     action: Action = Action.CALL
@@ -177,11 +178,11 @@ class Operation:
         """Names of the only processes that could make it ready, where known."""
         return ()
 
+    @abstractmethod
     def perform(self, task: Task) -> Effect:
         """Do it. The task is stopped before it, and is left stopped or resumed (task.running)."""
-        raise NotImplementedError(f"{type(self).__name__}.perform")
 
-    def leave(self) -> None:
+    def leave(self) -> None:  # noqa: B027  # most have left no trace
         """It is put off for a signal: the task will come back to the call as if never there."""
 
     def interrupt(self, task: Task) -> Effect:

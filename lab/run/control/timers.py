@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from lab.kernel import timers as kernel
@@ -12,7 +13,7 @@ from lab.run.control.task import Process
 
 
 @dataclass(eq=False)
-class Timer:
+class Timer(ABC):
     """Something that happens at a moment of the virtual clock, without anybody's step."""
 
     process: Process | None
@@ -24,11 +25,11 @@ class Timer:
     interval: int = 0
     """Nanoseconds until it goes off again; 0: once."""
 
+    @abstractmethod
     def go_off(self, times: int) -> None:
         """Make the kernel do what it does when such a timer goes off, once for all the times."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # most hold nothing
         """Let go of what it holds."""
 
 

@@ -16,7 +16,7 @@ from lab.trace import Action
 if TYPE_CHECKING:
     from lab.run.control.world import World
 
-UNVARIED_TIMER = "a timer goes off in it, and not at every moment at which it might"
+UNVARIED_TIMER = "it sets a timer, which does not go off at every moment at which it might"
 OUTSIDE_FILE = "it writes to files that are not put back between runs"
 UNMODELLED_EVENTS = {
     **dict.fromkeys(("inotify_init", "inotify_init1"), "it watches files by inotify"),

@@ -95,12 +95,12 @@ class World:
         """The moments at which timers go off."""
         return [timer.deadline for timer in self.timers if timer.deadline]
 
-    def forget_timers(self, process: Process, kind: type[Timer]) -> None:
-        """Timers end with their process; some already when it becomes another program."""
+    def forget_timers(self, process: Process, kind: type[Timer] | None = None) -> None:
+        """Timers end with their process; those of one kind when it becomes another program."""
         self.timers = [
             timer
             for timer in self.timers
-            if timer.process is not process or not isinstance(timer, kind)
+            if timer.process is not process or (kind and not isinstance(timer, kind))
         ]
 
     def sleep_until(self, deadline: int) -> bool:

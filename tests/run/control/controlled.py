@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 from collections.abc import Callable, Collection
 from itertools import zip_longest
@@ -157,3 +158,16 @@ def _difference(one: Trace, other: Trace) -> str:
         for field in dataclasses.fields(Trace)
         if field.name != "events" and getattr(one, field.name) != getattr(other, field.name)
     )
+
+
+def in_children(*works: Callable[[], object]) -> None:
+    """In a program: let each be done by a child of its own, and wait for all of them."""
+    children = []
+    for work in works:
+        child = os.fork()
+        if not child:
+            work()
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)

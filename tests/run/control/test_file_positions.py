@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from lab.detect import findings
@@ -15,19 +14,7 @@ from lab.run.root import Function
 from lab.search.dependence import Footprints, dependent
 from lab.search.strategy import Pending, Point
 from lab.trace import Action, Trace
-from tests.run.control.controlled import completed, explore, order, run, steps
-
-
-def forked(*bodies: Callable[[], object]) -> None:
-    children = []
-    for body in bodies:
-        child = os.fork()
-        if not child:
-            body()
-            os._exit(0)
-        children.append(child)
-    for child in children:
-        os.waitpid(child, 0)
+from tests.run.control.controlled import completed, explore, in_children, order, run, steps
 
 
 def lost(traces: list[Trace]) -> set[str]:
@@ -91,7 +78,7 @@ def test_processes_with_a_common_position_write_one_after_the_other() -> None:
         file = os.open("/tmp/f", os.O_RDWR | os.O_CREAT)
         os.write(file, b"start\n")
         os.pread(file, 6, 0)
-        forked(*[lambda: os.write(file, b"line\n")] * 2)
+        in_children(*[lambda: os.write(file, b"line\n")] * 2)
 
     traces = explore(body, 4, repeats=2)
 
@@ -111,7 +98,7 @@ def log(line: bytes) -> None:
 def test_to_append_to_what_was_read_loses_nothing() -> None:
     def body() -> None:
         Path("/tmp/log").write_text("start\n")
-        forked(lambda: log(b"one\n"), lambda: log(b"two\n"))
+        in_children(lambda: log(b"one\n"), lambda: log(b"two\n"))
 
     traces = explore(body, 6, repeats=2)
 
@@ -127,7 +114,7 @@ def test_fields_of_one_file_that_do_not_overlap_are_kept() -> None:
 
     def body() -> None:
         Path("/tmp/table").write_bytes(bytes(16))
-        forked(lambda: add(0), lambda: add(8))
+        in_children(lambda: add(0), lambda: add(8))
 
     traces = explore(body, 6, repeats=2)
 
@@ -148,7 +135,7 @@ def visited(lock: int) -> Trace:
 
     def body() -> None:
         Path("/tmp/visits.json").write_text('{"visits": 0}')
-        forked(*[lambda: visit(lock)] * 2)
+        in_children(*[lambda: visit(lock)] * 2)
 
     def choose(point: Point) -> int:
         writes = [p.object == "file:/tmp/visits.json" and p.action in _MAKES for p in point.enabled]
@@ -174,7 +161,7 @@ def test_a_file_that_is_written_anew_under_a_lock_keeps_every_update() -> None:
 def test_two_who_are_about_to_append_are_dependent_though_their_places_differ_by_now() -> None:
     def body() -> None:
         files = [os.open("/dev/shm/log", os.O_RDWR | os.O_CREAT | os.O_APPEND) for _ in range(2)]
-        forked(lambda: os.write(files[0], b"one"), lambda: os.write(files[1], b"two"))
+        in_children(lambda: os.write(files[0], b"one"), lambda: os.write(files[1], b"two"))
         os.unlink("/dev/shm/log")
 
     def work(runner: Runner, _: object) -> list[tuple[Pending, ...]]:

@@ -5,22 +5,10 @@ from __future__ import annotations
 import mmap
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from lab.trace import Action, Trace
-from tests.run.control.controlled import explore
-
-
-def _in_children(*works: Callable[[], object]) -> None:
-    children = []
-    for work in works:
-        child = os.fork()
-        if not child:
-            work()
-            os._exit(0)
-        children.append(child)
-    for child in children:
-        os.waitpid(child, 0)
+from tests.run.control.controlled import explore, in_children
 
 
 def _written(traces: Iterable[Trace]) -> set[tuple[str, str]]:
@@ -38,7 +26,7 @@ def _written(traces: Iterable[Trace]) -> set[tuple[str, str]]:
 def test_pipes_keep_their_names_in_whichever_order_they_are_used() -> None:
     def body() -> None:
         (_, first), (_, second) = os.pipe(), os.pipe()
-        _in_children(lambda: os.write(first, b"a"), lambda: os.write(second, b"b"))
+        in_children(lambda: os.write(first, b"a"), lambda: os.write(second, b"b"))
 
     assert _written(explore(body, 8)) == {("P1", "pipe:1"), ("P2", "pipe:2")}
 
@@ -52,7 +40,7 @@ def test_who_made_a_thing_is_in_its_name() -> None:
         os.eventfd_write(os.eventfd(0), 1)
 
     def body() -> None:
-        _in_children(talks, talks)
+        in_children(talks, talks)
 
     assert _written(explore(body, 8)) == {
         (child, f"{kind}:{child}.1")
@@ -69,6 +57,6 @@ def test_memory_goes_by_who_mapped_it() -> None:
         def writes() -> None:
             second[0] = 1
 
-        _in_children(writes, writes)
+        in_children(writes, writes)
 
     assert {thing for _, thing in _written(explore(body, 4))} == {"shared-memory:2"}

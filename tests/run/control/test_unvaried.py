@@ -53,7 +53,7 @@ def _links() -> None:
     ("work", "told"),
     [
         (_limited, "a wait in it has a time limit"),
-        (_armed, "a timer goes off in it"),
+        (_armed, "it sets a timer"),
         (_in_a_thread, "it has threads"),
         (_measures, "it reads the clock and sleeps"),
         (lambda: os.pidfd_open(os.getpid()), "it watches processes through descriptors"),

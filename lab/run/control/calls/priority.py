@@ -12,7 +12,7 @@ import errno
 from collections.abc import Iterable
 
 from lab.kernel.robust_list import OWNER, OWNER_DIED, WAITERS
-from lab.run.control.calls.futex import FutexOperation, FutexSleep, Key, Waiter, value_at
+from lab.run.control.calls.futex import COMMAND, FutexOperation, FutexSleep, Key, Waiter, value_at
 from lab.run.control.task import Effect, Task
 from lab.run.control.world import World
 from lab.trace import Action
@@ -37,7 +37,7 @@ class Lock(FutexOperation):
             return self.returning(task, 0)
         if owner == task.inner:
             return self.returning(task, -errno.EDEADLK)
-        if self.regs[1] & 0x7F == TRY:
+        if self.regs[1] & COMMAND == TRY:
             return self.returning(task, -errno.EAGAIN)
         if not _owners(self.world, owner):
             return self.returning(task, -errno.ESRCH)
