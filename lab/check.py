@@ -43,6 +43,66 @@ def judge(scenario: Scenario, result: Result) -> Judged:
     return Judged(scenario, result, differences(scenario, result))
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A scenario after its runs: first the free ones, then those under control."""
+
+    scenario: Scenario
+    judged: tuple[Judged, ...]
+    """At least one; of those under control one for each seed."""
+
+    @property
+    def controlled(self) -> tuple[Judged, ...]:
+        """Those of the runs under control; none where only free ones were made."""
+        return tuple(each for each in self.judged if each.result.mode == "controlled")
+
+    @property
+    def differs(self) -> bool:
+        """The scenario is known not to be as it declares."""
+        return any(each.differs for each in self.judged)
+
+    @property
+    def undecided(self) -> bool:
+        """The lab could not tell whether it is."""
+        return not self.differs and any(each.undecided for each in self.judged)
+
+    @property
+    def worst(self) -> Judged:
+        """What a reader is to see of it first."""
+        wrong = [each for each in self.judged if each.differs]
+        unknown = [each for each in self.judged if each.undecided]
+        return next(iter([*wrong, *unknown]), self.judged[-1])
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """One line for each, as `differences` gives them."""
+        return tuple(line for each in self.judged for line in each.differences)
+
+
+@dataclass(frozen=True)
+class Check:
+    """All that one check came to know: what every report about it is made from."""
+
+    scenarios: tuple[Checked, ...]
+    wanted: int
+    """How many were to be checked; more than there are if it was stopped."""
+
+    @property
+    def differing(self) -> tuple[Checked, ...]:
+        """Those that are known not to be as they declare."""
+        return tuple(each for each in self.scenarios if each.differs)
+
+    @property
+    def undecided(self) -> tuple[Checked, ...]:
+        """Those of which the lab could not tell."""
+        return tuple(each for each in self.scenarios if each.undecided)
+
+    @property
+    def exit_status(self) -> int:
+        """As `exit_status` gives it."""
+        return exit_status(each for checked in self.scenarios for each in checked.judged)
+
+
 def exit_status(judged: Iterable[Judged]) -> int:
     """0: all as declared; 1: something differs; 3: nothing differs, something is undecided.
 

@@ -16,7 +16,7 @@ from lab.catalogue import missing
 from lab.check import Judged, judge
 from lab.commands.output import Output, UsageError
 from lab.finding import Kind, Result, Verdict
-from lab.report.json import document, result_object
+from lab.report.json import document, judged_object
 from lab.run.limits import Isolation, LabError, Limits
 from lab.scenario import DeclarationError, Scenario
 
@@ -118,7 +118,7 @@ def judged(
     for scenario in scenarios:
         for result in observed(scenario, plan, output.progress):
             verdict = judge(scenario, result)
-            documents.append(result_object(result) | {"differences": list(verdict.differences)})
+            documents.append(judged_object(verdict))
             yield verdict
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lab import __version__
 
 if TYPE_CHECKING:
+    from lab.check import Judged
     from lab.finding import Occurrence, Result
     from lab.scenario import Scenario
     from lab.trace import Event
@@ -49,6 +50,11 @@ def result_object(result: Result) -> dict[str, Any]:
         "stale": list(result.stale),
         "output": result.output,
     }
+
+
+def judged_object(judged: Judged) -> dict[str, Any]:
+    """One result, and in what it differs from what its scenario declares."""
+    return result_object(judged.result) | {"differences": list(judged.differences)}
 
 
 def document(results: Iterable[Mapping[str, Any]], *, stopped: str = "") -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from lab.check import Judged, judge
 from lab.cli import main
 from lab.finding import Finding, Kind, Result, Verdict
 from lab.scenario import Scenario
@@ -27,15 +26,13 @@ def control(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Control:
     """Puts a toy under control; free runs are as declared."""
     lost = Finding(Kind.LOST_UPDATE, "counter", "One is gone.")
 
-    def judged(scenarios: list[Scenario], *_: Any) -> Iterator[Judged]:
-        for each in scenarios:
-            found = (lost,) if each.role == "bug" else ()
-            verdict = Verdict.FAILED if found else Verdict.PASSED
-            seen_in = (1,) * len(found)
-            yield judge(each, Result(each.id, "observed", verdict, 1, 0.1, found, seen_in))
+    def observed(scenario: Scenario, *_: Any) -> Iterator[Result]:
+        found = (lost,) if scenario.role == "bug" else ()
+        verdict = Verdict.FAILED if found else Verdict.PASSED
+        yield Result(scenario.id, "observed", verdict, 1, 0.1, found, (1,) * len(found))
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lab.commands.check.judged", judged)
+    monkeypatch.setattr("lab.commands.checking.observed", observed)
     return functools.partial(stand_in.control, monkeypatch)
 
 
@@ -46,8 +43,8 @@ def test_a_bug_is_searched_until_it_has_shown_what_it_declares(
 
     assert main(["check", RACY]) == 0
     line = capsys.readouterr().out.splitlines()[0]
-    assert line.startswith(f"✓ ok       bug  {RACY}")
-    assert line.split()[-4:] == ["lost-update", "found", "in", "3"]
+    assert line.startswith(f"✓ ok      bug  {RACY}")
+    assert line.split()[-4:] == ["lost-update:", "found", "in", "3"]
 
 
 def test_a_bug_that_control_does_not_show_differs(
@@ -107,7 +104,7 @@ def test_a_stale_schedule_does_not_pass(
 
     assert main(["check", RACY]) == 3
     out = capsys.readouterr().out
-    assert out.startswith("? stale    bug")
+    assert out.startswith("? stale   bug")
     assert f"{RACY}: the saved schedule .lab/schedules/{RACY}.lost-update." in out
     assert f"lab explore {RACY}; or delete the file" in out
 

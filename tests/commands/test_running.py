@@ -198,7 +198,7 @@ def test_check_exits_0_when_bug_and_fix_are_as_declared(
     answers(trace(LOST), trace(GOOD))
     assert main(["check", RACY, GUARDED, "--observed", "--runs", "1"]) == 0
     out = capsys.readouterr().out
-    assert "✓ ok       bug  counter.posix_unguarded" in out
+    assert "✓ ok      bug  counter.posix_unguarded" in out
     assert out.endswith("2 scenarios checked: every one as declared.\n")
 
 
