@@ -32,6 +32,7 @@ _COMMANDS = {
     "compare": "lead a fix along the schedule of its bug, and show where it waits",
     "check": "the CI gate: every bug must show itself, every fix must hold",
     "exec": "watch any program: lab exec -- COMMAND ARGS...",
+    "watch": "a live view of processes that run now: lab watch -- COMMAND, or --pid PID",
     "doctor": "what this machine allows, and how to get what is missing",
 }
 
@@ -68,6 +69,7 @@ def _is_to_be_repeated(words: list[str]) -> bool:
     return any(word in _CONTROLLED for word in own[:1]) or "--explore" in own
 
 
+_TAKES_A_PROGRAM = ("exec", "watch")
 _CONTROLLED = ("explore", "replay", "compare", "check")
 
 
@@ -93,13 +95,15 @@ def _dispatch(words: list[str]) -> int:
     arguments, strange = parser.parse_known_args(own)
     if strange:
         parser.prog += f" {arguments.command}"
-        is_program = arguments.command == "exec" and not strange[0].startswith("-")
+        is_program = arguments.command in _TAKES_A_PROGRAM and not strange[0].startswith("-")
         hint = "; a command to run goes after --" if is_program else ""
         parser.error(f"it does not take {' '.join(strange)}{hint}")
-    if arguments.command == "exec":
+    if arguments.command in _TAKES_A_PROGRAM:
         arguments.program = program
     elif program:
-        parser.error(f"nothing may follow -- in `lab {arguments.command}`; only exec takes that")
+        parser.error(
+            f"nothing may follow -- in `lab {arguments.command}`; only exec and watch take that"
+        )
     command = importlib.import_module(f"lab.commands.{arguments.command}")
     # Each is a mistake of the user's or a limit of the machine, and its text teaches.
     from lab.catalogue import BrokenModule, UnknownName
@@ -164,7 +168,9 @@ def _grammar() -> argparse.ArgumentParser:
         )
         for name, text in _COMMANDS.items()
     }
-    for verb in verbs.values():
+    for name, verb in verbs.items():
+        if name == "watch":
+            continue  # it shows what is, and judges nothing
         verb.add_argument(
             "--json", metavar="FILE", help="write JSON too; - is stdout, the text goes to stderr"
         )
@@ -251,6 +257,19 @@ def _grammar() -> argparse.ArgumentParser:
         action="store_true",
         help="under control 500 schedules for each fix instead of 50, and 20 seeds for each bug",
     )
+    verbs["watch"].add_argument(
+        "--pid", type=_count, metavar="PID", help="watch this process and all that descends from it"
+    )
+    verbs["watch"].add_argument(
+        "--once", action="store_true", help="with --pid: one look, after a second, and no more"
+    )
+    verbs["watch"].add_argument(
+        "--every",
+        type=_seconds,
+        metavar="S",
+        help="seconds from picture to picture (default: 0.5 on a terminal, else 5)",
+    )
+    verbs["watch"].usage = "lab watch [-h] [--every S] (-- COMMAND ARGS... | --pid PID [--once])"
     verbs["exec"].usage = (
         "lab exec [-h] [--json FILE] [--isolation HOW] [--time-limit S]\n"
         "                [--explore N [--strategy NAME] [--seed S] [--depth D] [--preemptions P]\n"

@@ -24,7 +24,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "lab exec needs a command after --, for example: lab exec -- sh -c 'ipcmk -M 4096'"
         )
-    _refuse_unrunnable(arguments.program[0])
+    refuse_unrunnable("exec", arguments.program[0])
     if arguments.explore:
         from lab.commands.explore import of_command
 
@@ -57,11 +57,12 @@ def execute(arguments: argparse.Namespace) -> int:
     return exit_status([result.verdict])
 
 
-def _refuse_unrunnable(name: str) -> None:
+def refuse_unrunnable(verb: str, name: str) -> None:
+    """Raise UsageError for a command that cannot be run."""
     if shutil.which(name):
         return
     if Path(name).is_file():
-        raise UsageError(f"lab exec: {name} is not executable; try: chmod +x {shlex.quote(name)}")
+        raise UsageError(f"lab {verb}: {name} is not executable; try: chmod +x {shlex.quote(name)}")
     raise UsageError(
-        f"lab exec: there is no program {name!r} to run; give its path, or a name in PATH"
+        f"lab {verb}: there is no program {name!r} to run; give its path, or a name in PATH"
     )

@@ -50,6 +50,8 @@ class Mapping:
     inode: int
     """For a System V segment, its id."""
     path: str
+    writes: bool = True
+    """Its owner may write there."""
 
 
 def printable(name: str) -> str:
@@ -178,13 +180,15 @@ def shared_mappings(pid: int) -> Iterator[Mapping]:
     for line in (text(pid, "maps") or "").splitlines():
         found = _MAPPING.match(line)
         if found:
-            *numbers, inode, path = found.groups()
+            *numbers, inode, path = found.group(1, 2, 4, 5, 6, 7, 8)
             start, end, offset, major, minor = (int(number, 16) for number in numbers)
-            yield Mapping(start, end, offset, os.makedev(major, minor), int(inode), path)
+            yield Mapping(
+                start, end, offset, os.makedev(major, minor), int(inode), path, found[3] == "w"
+            )
 
 
 _MAPPING = re.compile(
-    r"([0-9a-f]+)-([0-9a-f]+) ...s ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+)\s*(.*)"
+    r"([0-9a-f]+)-([0-9a-f]+) .(.).s ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+)\s*(.*)"
 )
 
 

@@ -127,6 +127,19 @@ def _through_pipe(name: str, sleeper: Sleeper, event: str, *, writing: bool) -> 
     return Wait(name, end.target, event, on=_holders(sleeper, end, writing=writing))
 
 
+def _through_socket(event: str) -> Callable[[str, Sleeper], Wait]:
+    """Who is at the other end /proc does not tell, so somebody outside may be."""
+
+    def explain(name: str, sleeper: Sleeper) -> Wait:
+        end = sleeper.descriptor()
+        if end is None:
+            return Wait(name, "", event, timed=True)
+        path = procfs.bound_sockets(sleeper.pid).get(end.inode, end.target)
+        return Wait(name, path, event, timed=True)
+
+    return explain
+
+
 def _holders(sleeper: Sleeper, end: procfs.Descriptor, *, writing: bool) -> tuple[int, ...]:
     """The processes that hold the other end of a pipe open."""
     return tuple(
@@ -167,11 +180,11 @@ def _futex(name: str, sleeper: Sleeper) -> Wait:
             system_v = mapping.path.startswith("/SYSV")
             device = ObjectType.SYSV_SHM if system_v else mapping.device
             timed = bool(timeout) or sleeper.outside.shares((device, mapping.inode))
-            return Wait(name, _shared_name(mapping), "another process to release it", timed)
+            return Wait(name, shared_name(mapping), "another process to release it", timed)
     return Wait(name, "a lock of this process", "another thread", timed=bool(timeout))
 
 
-def _shared_name(mapping: procfs.Mapping) -> str:
+def shared_name(mapping: procfs.Mapping) -> str:
     """As the object's users know it."""
     path = mapping.path.removesuffix(" (deleted)")
     if not path.startswith(f"{SHM}/"):
@@ -279,6 +292,12 @@ _EXPLAIN: dict[str, Callable[[str, Sleeper], Wait]] = {
     "mq_timedsend": _posix_queue("room in the queue"),
     "flock": _lock,
     "fcntl": _lock,
+    "recvfrom": _through_socket("data"),
+    "recvmsg": _through_socket("data"),
+    "sendto": _through_socket("room"),
+    "sendmsg": _through_socket("room"),
+    "accept": _through_socket("a client"),
+    "accept4": _through_socket("a client"),
     "poll": _poll(2, pointer=False),
     "ppoll": _poll(2, pointer=True),
     "select": _poll(4, pointer=True),

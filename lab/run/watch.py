@@ -25,7 +25,7 @@ from lab.trace import Blocked, Process
 
 
 class Watch:
-    """Watches the descendants of this process, which is the sandbox's init."""
+    """Watches the processes of a run: for the sandbox's init, its descendants."""
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class Watch:
         *,
         orphan_after: float,
         outside: Outside | None = None,
+        heirs: frozenset[int] | None = None,
     ) -> None:
         """Begin to watch. The first process that is met counts as the root.
 
@@ -40,7 +41,10 @@ class Watch:
             pids: the PIDs of the run's processes at this moment.
             orphan_after: seconds after which one that outlived its parent is an orphan.
             outside: what is shared with processes outside the run.
+            heirs: PIDs of those to whom a process may fall when its parent ends; by default this
+                process alone.
         """
+        self._heirs = heirs or frozenset({os.getpid()})
         self._began = time.monotonic()
         self._epoch = time.time()
         self._pids = pids
@@ -244,7 +248,7 @@ class Watch:
         image = process_stat.image(seen.pid)
         if image not in ("", seen.image):
             seen.image, seen.command = image, process_stat.command(seen.pid) or seen.command
-        if parent == os.getpid() and seen is not self.root:
+        if parent in self._heirs and seen is not self.root:
             self._outlived_its_parent(seen, now, alive=not ending)
         if ending:
             self._has_ended(seen, now)
