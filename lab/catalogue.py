@@ -8,6 +8,7 @@ import importlib.util
 import pkgutil
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.scenario import DeclarationError, Scenario, declared
@@ -65,6 +66,11 @@ def catalogue(package: str = "scenarios") -> tuple[Scenario, ...]:
                 f"{_nearest(scenario.fixes, {name: name for name in ids})}"
             )
     return tuple(found)
+
+
+def saved_schedules(package: str = "scenarios") -> Path:
+    """Where the package keeps, for each of its bugs, a schedule that shows it."""
+    return Path(importlib.import_module(package).__path__[0], "schedules")
 
 
 def select(names: Sequence[str], package: str = "scenarios") -> tuple[Scenario, ...]:

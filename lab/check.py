@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.corpus import FOLDER
 from lab.finding import Finding, Kind, Occurrence, Result, Verdict
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ class Judged:
     scenario: Scenario
     result: Result
     differences: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    """What a reader should know although it decides nothing, one line each."""
 
     @property
     def undecided(self) -> bool:
@@ -35,12 +39,12 @@ class Judged:
         """The scenario is known not to be as it declares."""
         if self.result.verdict in (Verdict.ERROR, Verdict.VACUOUS):
             return False
-        return len(self.differences) > len(self.result.stale)
+        return len(self.differences) > len(_unanswered(self.scenario, self.result))
 
 
 def judge(scenario: Scenario, result: Result) -> Judged:
     """Compare a result with the declaration of its scenario."""
-    return Judged(scenario, result, differences(scenario, result))
+    return Judged(scenario, result, differences(scenario, result), _remarks(scenario, result))
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,19 @@ class Checked:
     @property
     def differences(self) -> tuple[str, ...]:
         """One line for each, as `differences` gives them."""
-        return tuple(line for each in self.judged for line in each.differences)
+        return tuple(dict.fromkeys(line for each in self.judged for line in each.differences))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader should know although it decides nothing, one line each."""
+        return tuple(line for each in self.judged for line in each.remarks)
+
+    @property
+    def told(self) -> tuple[Judged, ...]:
+        """Those of the free runs and, of several seeds, the first that differs or the last."""
+        told = next((each for each in self.controlled if each.differences), None)
+        free = tuple(each for each in self.judged if each.result.mode != "controlled")
+        return (*free, *((told,) if told else self.controlled[-1:]))
 
 
 @dataclass(frozen=True)
@@ -120,7 +136,8 @@ def differences(scenario: Scenario, result: Result) -> tuple[str, ...]:
     A bug must show every kind that it expects in at least one run, and nothing beside that
     or what it may show. A fix must show nothing, and must have been decided: a fix that passed
     because nothing was observed is a difference too. So is a saved schedule that is stale: it
-    was kept in order to be asked, and it did not answer.
+    was kept in order to be asked, and it did not answer. Of a bug it did, if what is expected
+    was shown all the same; and one that was made on another Python is not asked for the last word.
     """
     if result.verdict in (Verdict.ERROR, Verdict.VACUOUS):
         why = result.reason or "no reason was given"
@@ -142,10 +159,35 @@ def differences(scenario: Scenario, result: Result) -> tuple[str, ...]:
     ]
     stale = [
         f"{scenario.id}: the saved schedule {path} is stale, the program has changed since. "
-        f"Explore it anew and keep what that finds: lab explore {scenario.id}; or delete the file"
-        for path in result.stale
+        f"{_renewed(scenario, path)}; or delete the file"
+        for path in _unanswered(scenario, result)
     ]
     return (*absent, *surplus, *stale)
+
+
+def _unanswered(scenario: Scenario, result: Result) -> tuple[str, ...]:
+    """The saved schedules that are stale, so that the question they were kept for is open."""
+    if scenario.role == "fix":
+        return result.stale
+    if result.runs <= result.saved and scenario.expects <= {each.kind for each in result.findings}:
+        return ()
+    return tuple(path for path in result.stale if path not in result.elsewhere)
+
+
+def _remarks(scenario: Scenario, result: Result) -> tuple[str, ...]:
+    open_still = _unanswered(scenario, result)
+    return tuple(
+        f"{scenario.id}: the saved schedule {path} leads to another run now, which shows the same. "
+        f"{_renewed(scenario, path)}"
+        for path in result.stale
+        if path not in (*open_still, *result.elsewhere)
+    )
+
+
+def _renewed(scenario: Scenario, path: str) -> str:
+    if Path(path).parent == FOLDER:
+        return f"Explore it anew and keep what that finds: lab explore {scenario.id}"
+    return f"Search it anew and keep what that finds: lab check --save {scenario.id}"
 
 
 def _line(scenario: Scenario, result: Result, expected: str, seen: str) -> str:

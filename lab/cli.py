@@ -257,6 +257,13 @@ def _grammar() -> argparse.ArgumentParser:
         action="store_true",
         help="under control 500 schedules for each fix instead of 50, and 20 seeds for each bug",
     )
+    effort.add_argument(
+        "--save",
+        action="store_true",
+        help="search each bug anew and keep the simplest schedule that shows it, beside the "
+        "scenarios; nothing else is checked",
+    )
+    _add_jobs(verbs["check"])
     verbs["watch"].add_argument(
         "--pid", type=_count, metavar="PID", help="watch this process and all that descends from it"
     )
@@ -324,14 +331,7 @@ def _add_keeping(verb: argparse.ArgumentParser) -> None:
         help="further runs for each finding, to make its schedule simpler; fewer if they are long "
         "(default: %(default)s; 0: none)",
     )
-    verb.add_argument(
-        "--jobs",
-        type=_count,
-        default=1,
-        metavar="N",
-        help="runs at once, each on a CPU of its own; the answer is the same (default: "
-        "%(default)s)",
-    )
+    _add_jobs(verb)
     verb.add_argument(
         "--cluster",
         type=_address,
@@ -347,6 +347,17 @@ def _add_keeping(verb: argparse.ArgumentParser) -> None:
         "--stop-at-first", action="store_true", help="end with the first run that shows a finding"
     )
     _add_strictness(verb)
+
+
+def _add_jobs(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--jobs",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="runs at once, each on a CPU of its own; the answer is the same (default: "
+        "%(default)s)",
+    )
 
 
 def _add_strictness(verb: argparse.ArgumentParser) -> None:

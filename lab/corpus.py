@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,25 +45,29 @@ class Saved:
 
 
 class Corpus:
-    """The schedules in one folder, which need not exist.
+    """The schedules in a folder, which need not exist.
 
     Args:
         folder: where the files are.
+        also: more such folders, in which nothing is written.
         keep: whether to write any.
     """
 
-    def __init__(self, folder: Path = FOLDER, *, keep: bool = True) -> None:
-        self._folder, self._keep = folder, keep
+    def __init__(
+        self, folder: Path = FOLDER, *, also: Sequence[Path] = (), keep: bool = True
+    ) -> None:
+        self._folder, self._also, self._keep = folder, also, keep
 
     def of(self, origin: Origin) -> Iterator[Saved]:
-        """What is saved for a program, in order of the files' names.
+        """What is saved for a program, folder by folder in order of the files' names.
 
         Raises BadFile.
         """
-        for path in sorted(self._folder.glob("*.json")):
-            saved = read(path)
-            if saved.token.origin == origin:
-                yield saved
+        for folder in (self._folder, *self._also):
+            for path in sorted(folder.glob("*.json")):
+                saved = read(path)
+                if saved.token.origin == origin:
+                    yield saved
 
     def save(
         self, findings: Collection[Finding], stale: Collection[Path] = ()

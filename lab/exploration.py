@@ -150,7 +150,8 @@ def explored(
         series.add(run)
         progress(_progress(wanted.name, series, schedules, time.monotonic() - began))
 
-    def concluded(*notes: str, of: Outcome = _INTERRUPTED, stale: Collection[Path] = ()) -> Result:
+    def concluded(*notes: str, of: Outcome = _INTERRUPTED, stale: Sequence[Saved] = ()) -> Result:
+        paths = [each.path for each in stale]
         result = series.conclude(
             scenario=wanted.name,
             seconds=time.monotonic() - began,
@@ -159,9 +160,13 @@ def explored(
             proved_for=of.proved_for,
             astray=of.astray,
         )
-        kept = _kept(corpus, result.findings, stale) if corpus else ()
+        kept = _kept(corpus, result.findings, paths) if corpus else ()
         return dataclasses.replace(
-            result, notes=(*result.notes, *notes, *kept), stale=tuple(map(str, stale))
+            result,
+            notes=(*result.notes, *notes, *kept),
+            saved=min(len(saved), series.runs),
+            stale=tuple(map(str, paths)),
+            elsewhere=tuple(str(each.path) for each in stale if each.token.made_on != here()),
         )
 
     try:
@@ -182,7 +187,7 @@ def explored(
         *_notes(outcome),
         *_stale(stale, {finding.identity for finding in series.findings}),
         of=outcome,
-        stale=[each.path for each in stale],
+        stale=stale,
     )
 
 

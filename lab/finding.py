@@ -150,8 +150,12 @@ class Result:
     """How schedules were chosen: "random, seed 0". "" for free runs."""
     exhausted: bool = False
     """Every interleaving in the scope of the search was run."""
+    saved: int = 0
+    """How many of the runs followed saved schedules; they came first."""
     stale: tuple[str, ...] = ()
     """Files with saved schedules that lead to another run now, so that they tell nothing."""
+    elsewhere: tuple[str, ...] = ()
+    """Those of them that were made on another architecture or Python, which may be why."""
 
     def __post_init__(self) -> None:
         if len(self.findings) != len(self.seen_in):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 NAME = "/lab-counter"
-KEY = sysv_ipc.ftok(__file__, 1, silence_warning=True)  # it warns that keys may collide
+KEY = 0x1AB01  # agreed on beforehand; `ftok` makes such a number from a file
 CELL = 4  # bytes of a C int
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
 NAME = "/lab-jobs"
-KEY = sysv_ipc.ftok(__file__, 1, silence_warning=True)  # it warns that keys may collide
+KEY = 0x1AB02  # agreed on beforehand; `ftok` makes such a number from a file
 CAPACITY = 10  # messages; a producer that finds the queue full waits for a consumer
 LONGEST = 64  # bytes of a message
 STOP = b"stop"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.context import ForkProcess
 
-KEY = sysv_ipc.ftok(__file__, 1, silence_warning=True)  # it warns that keys may collide
+KEY = 0x1AB03  # agreed on beforehand; `ftok` makes such a number from a file
 
 NO_PATIENCE = 0  # seconds
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from lab.catalogue import select
 from lab.check import Check, Checked
+from lab.commands import saving
 from lab.commands.checking import Effort, checked
 from lab.commands.output import Output, UsageError
 from lab.commands.running import reported
-from lab.report.check import line, summary
+from lab.report.check import effort_table, line, summary
 from lab.report.json import judged_object
 from lab.run.limits import Isolation
 
@@ -21,6 +23,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Check what was asked for: 0 all as declared, 1 something differs, 3 something undecided."""
     output = Output(arguments.json)
     scenarios = select(arguments.ids)
+    if arguments.save:
+        return saving.execute(scenarios, output, everything=not arguments.ids)
     effort = _effort(arguments)
     done: list[Checked] = []
     try:
@@ -28,11 +32,13 @@ def execute(arguments: argparse.Namespace) -> int:
             for scenario in scenarios:
                 for each in checked(scenario, effort, output.progress):
                     done.append(each)
-                    documents.extend(map(judged_object, each.judged))
+                    documents.extend(map(judged_object, each.told))
                     output.say(line(each, output.style))
     finally:
         # However it ends, what is known is said.
         check = Check(tuple(done), wanted=len(scenarios))
+        if arguments.full and done:
+            output.say(f"\n{effort_table(check, output.style)}")
         output.say(summary(check))
     return check.exit_status
 
@@ -41,5 +47,7 @@ def _effort(arguments: argparse.Namespace) -> Effort:
     isolation = Isolation(arguments.isolation)
     if isolation is Isolation.SNAPSHOTS and not arguments.observed:
         raise UsageError("lab check: control needs namespaces; add --observed to do without both")
-    full = {"fix": 500, "seeds": 20} if arguments.full else {}
-    return Effort(arguments.runs, isolation, not arguments.observed, **full)
+    effort = Effort(arguments.runs, isolation, not arguments.observed, jobs=arguments.jobs)
+    if arguments.full:
+        return dataclasses.replace(effort, replayed=False, fix=500, seeds=20)
+    return effort

@@ -1,18 +1,20 @@
 """Check scenarios: run each freely, as its users run it, and then under control.
 
-There a bug must show all that it declares: by its saved schedules, which are run first and cannot
-flake, or within so many others. A fix must hold for as many schedules as are asked for.
+There a bug must show all that it declares: by its saved schedules, which are run first and do not
+depend on luck, or within so many others. A fix must hold for as many as are asked for.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.catalogue import saved_schedules
 from lab.check import Checked, Judged, judge
 from lab.commands.output import UsageError
 from lab.commands.running import Plan, observed
-from lab.corpus import BadFile, Corpus
+from lab.corpus import FOLDER, BadFile, Corpus
 from lab.loop import Plan as SearchPlan
 from lab.run.limits import Isolation
 from lab.search.named import DEFAULT
@@ -34,11 +36,15 @@ class Effort:
     """Of the free ones."""
     controlled: bool = True
     """False: free runs only."""
+    replayed: bool = True
+    """Saved schedules come first; False: what is asked is how well a search does without."""
     bug: int = 200
     """Schedules within which a bug must have shown all that it declares."""
     fix: int = 50
     seeds: int = 1
     """A bug must show itself with each of so many."""
+    jobs: int = 1
+    """Controlled runs at once; the answer is the same."""
 
 
 def checked(
@@ -49,15 +55,15 @@ def checked(
     Interrupted by Ctrl-C it still gives what is known by then, if anything is; the
     KeyboardInterrupt follows when the consumer asks for more.
 
-    Raises LabError if the machine cannot run it as asked, UsageError for a schedule that is none.
+    Raises LabError if the machine cannot run it as asked, UsageError for a file that holds no
+    schedule.
     """
     judged: list[Judged] = []
     free = Plan(runs=effort.runs, isolation=effort.isolation)
+    seeds = effort.seeds if scenario.expects else 1
     try:
         judged.extend(judge(scenario, result) for result in observed(scenario, free, progress))
-        for seed in range(effort.seeds if scenario.expects else 1):
-            if not effort.controlled or (seed and judged[-1].differences):
-                break
+        for seed in range(seeds if effort.controlled else 0):
             found = _explored(scenario, effort, seed, progress)
             judged.extend(judge(scenario, result) for result in found)
     except KeyboardInterrupt:
@@ -65,6 +71,12 @@ def checked(
             yield Checked(scenario, tuple(judged))
         raise
     yield Checked(scenario, tuple(judged))
+
+
+def committed() -> Path:
+    """Where the catalogue's schedules are, as short as it can be said here."""
+    folder, here = saved_schedules(), Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _explored(
@@ -84,7 +96,8 @@ def _explored(
             plan,
             strategy=DEFAULT,
             seed=seed,
-            corpus=Corpus(keep=False),
+            corpus=Corpus(committed(), also=[FOLDER], keep=False) if effort.replayed else None,
+            jobs=effort.jobs,
             progress=progress,
         )
     except BadFile as bad:

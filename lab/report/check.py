@@ -9,6 +9,8 @@ from lab.report.style import PLAIN, Style, cut, printable
 from lab.report.terminal import count, kinds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lab.check import Check, Checked
 
 _NAME = 36
@@ -41,7 +43,9 @@ def summary(check: Check) -> str:
     total = f"{of}{count(check.wanted, 'scenario')} checked: " + (
         ", ".join(parts) or "every one as declared"
     )
-    lines = [printable(text) for each in check.scenarios for text in each.differences]
+    differences = [text for each in check.scenarios for text in each.differences]
+    remarks = [f"Note: {text}" for each in check.scenarios for text in each.remarks]
+    lines = [printable(text) for text in (*differences, *remarks)]
     return "\n".join(("", *lines, f"{total}."))
 
 
@@ -53,8 +57,48 @@ def _how(checked: Checked) -> str:
     result = checked.controlled[-1].result
     if result.verdict is Verdict.PROVED:
         runs = "proved"
+    elif result.findings and result.runs <= result.saved:
+        runs = "replayed" if not result.stale else "replayed, stale"
     elif result.findings:
-        runs = f"found in {result.runs}"
+        most = max(each.result.runs for each in checked.controlled)
+        runs = f"found in {most}"
     else:
         runs = count(result.runs, "schedule")
     return ": ".join(part for part in (found or kinds(result), runs) if part)
+
+
+def effort_table(check: Check, style: Style = PLAIN) -> str:
+    """For each family: with how many seeds its bugs were found, and for how long its fixes held."""
+    families: dict[str, list[Checked]] = {}
+    for each in check.scenarios:
+        families.setdefault(each.scenario.family, []).append(each)
+    return "\n".join(
+        (
+            style.paint(_ROW.format(*_HEAD), "dim"),
+            *(_row(family, checked) for family, checked in families.items()),
+            style.paint(_row("all", check.scenarios), "bold"),
+        )
+    )
+
+
+_HEAD = ["FAMILY", "BUGS", "FOUND", "OF", "WITHIN", "FIXES", "PROVED", "SCHEDULES", "FINDINGS"]
+_ROW = "  {:<16} {:>4} {:>6} {:>4} {:>7}   {:>5} {:>6} {:>9} {:>8}"
+
+
+def _row(name: str, checked: Sequence[Checked]) -> str:
+    bugs = [each for each in checked if each.scenario.role == "bug"]
+    fixes = [each for each in checked if each.scenario.role == "fix"]
+    searches = [search for bug in bugs for search in bug.controlled]
+    held = [search.result for fix in fixes for search in fix.controlled]
+    found = [search for search in searches if not search.differences]
+    return _ROW.format(
+        cut(name, 16),
+        len(bugs),
+        len(found),
+        len(searches),
+        max((search.result.runs for search in found), default="-"),
+        len(fixes),
+        sum(result.verdict is Verdict.PROVED for result in held),
+        sum(result.runs for result in held),
+        sum(len(result.findings) for result in held),
+    )

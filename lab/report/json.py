@@ -47,7 +47,9 @@ def result_object(result: Result) -> dict[str, Any]:
         "parameters": dict(result.parameters),
         "search": result.search,
         "exhausted": result.exhausted,
+        "saved": result.saved,
         "stale": list(result.stale),
+        "elsewhere": list(result.elsewhere),
         "output": result.output,
     }
 

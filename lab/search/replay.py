@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _NOT_COMPARED = frozenset({Action.FORK, Action.WAIT})
 """Calls that return a PID. The child's logical name is in the event; its number is drawn anew
 wherever the run has no PID namespace."""
+_PRINTED = "memfd:lab-output"
+"""The file that takes what a program prints, named by `lab.run.output`."""
 _END = "the end of the run"
 
 
@@ -151,16 +153,17 @@ def sameness(event: Event) -> tuple[object, ...]:
     The line is recorded on some runs only, and the time follows from the rest. Of what a call
     returned only its error counts: a success may be a number that the kernel draws anew, such as
     a PID or the identifier of a System V object, and what it stands for is named in the event.
+
+    That something was printed counts, and not what: nobody in the run can read it, and a traceback
+    names the folder of the checkout.
     """
+    text = () if event.object == _PRINTED else (event.offset, event.size, event.before, event.after)
     return (
         event.process,
         event.action.value,
         event.call,
         event.object,
-        event.offset,
-        event.size,
-        event.before,
-        event.after,
+        *text,
         min(event.result or 0, 0),
         event.also,
     )

@@ -10,15 +10,30 @@ from typing import Any
 
 import pytest
 
+from lab.catalogue import select
 from lab.cli import main
 from lab.finding import Finding, Kind, Result, Verdict
 from lab.scenario import Scenario
 from tests.search import stand_in
 from tests.search.models import counter
-from tests.search.toy import Program
+from tests.search.toy import Program, Task, read, write
 
 RACY, GUARDED = "counter.posix_unguarded", "counter.posix_guarded"
+SYSV = "counter.sysv_unguarded"
+COMMITTED = "committed"
 Control = Callable[..., None]
+
+
+def late() -> Program:
+    """A counter whose race lies where a schedule of an earlier version does not lead."""
+
+    def writer() -> Task:
+        for _ in range(7):
+            yield read("settings")
+        value = yield read("n")
+        yield write("n", value + 1)
+
+    return Program({"P1": writer, "P2": writer})
 
 
 @pytest.fixture
@@ -32,6 +47,8 @@ def control(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Control:
         yield Result(scenario.id, "observed", verdict, 1, 0.1, found, (1,) * len(found))
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lab.commands.checking.saved_schedules", lambda: tmp_path / COMMITTED)
+    monkeypatch.setattr("lab.commands.saving.saved_schedules", lambda: tmp_path / COMMITTED)
     monkeypatch.setattr("lab.commands.checking.observed", observed)
     return functools.partial(stand_in.control, monkeypatch)
 
@@ -91,22 +108,126 @@ def test_a_saved_schedule_comes_first_and_decides_alone(
     capsys.readouterr()
 
     assert main(["check", RACY]) == 0
-    assert capsys.readouterr().out.splitlines()[0].endswith("found in 1")
+    assert capsys.readouterr().out.splitlines()[0].endswith("lost-update: replayed")
 
 
-def test_a_stale_schedule_does_not_pass(
+def test_a_schedule_is_kept_beside_the_scenarios_and_replayed(
+    control: Control, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    control(counter(3, 5))
+    assert main(["check", "--save", RACY, GUARDED]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].startswith(f"✓ saved   {RACY}")
+    assert "lost-update: 1 preemption\n" in out
+    assert "1 schedule of 1 bug in committed." in out
+    (file,) = (tmp_path / COMMITTED).iterdir()
+    assert json.loads(file.read_text())["program"] == ["scenario", RACY]
+
+    assert main(["check", RACY]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("lost-update: replayed")
+
+
+def test_saving_again_takes_the_place_of_what_was_there(control: Control, tmp_path: Path) -> None:
+    folder = tmp_path / COMMITTED
+    control(counter(3, 5))
+    main(["check", "--save", RACY])
+    (file,) = folder.iterdir()
+    first = file.read_text()
+    main(["check", "--save", RACY])
+    assert file.read_text() == first
+
+    file.rename(folder / "under-another-name.json")
+    control(counter(3, 6))
+    main(["check", "--save", RACY])
+    assert list(folder.iterdir()) == [file]
+    assert file.read_text() != first
+
+
+def test_only_saving_all_removes_what_belongs_to_no_scenario(
+    control: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control(counter(3, 5))
+    main(["check", "--save", RACY])
+    (file,) = (tmp_path / COMMITTED).iterdir()
+    other = select([SYSV])
+    monkeypatch.setattr("lab.commands.check.select", lambda _: other)
+
+    assert main(["check", "--save", SYSV]) == 0
+    assert file.exists()
+    assert main(["check", "--save"]) == 0
+    assert not file.exists()
+
+
+def test_a_bug_that_is_not_found_keeps_the_schedule_that_it_had(
+    control: Control, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    control(counter(3, 5))
+    main(["check", "--save", RACY])
+    control(counter(guarded=True))
+    capsys.readouterr()
+
+    assert main(["check", "--save", RACY]) == 1
+    assert "expected lost-update, seen" in capsys.readouterr().out
+    assert len(list((tmp_path / COMMITTED).iterdir())) == 1
+
+
+def test_another_run_that_shows_the_same_is_told_and_passes(
     control: Control, capsys: pytest.CaptureFixture[str]
 ) -> None:
     control(counter(3, 5))
-    main(["explore", RACY])
+    main(["check", "--save", RACY])
     control(counter(3, 6))
+    capsys.readouterr()
+
+    assert main(["check", RACY]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].endswith("lost-update: replayed, stale")
+    assert f"Note: {RACY}: the saved schedule committed/{RACY}.lost-update." in out
+    assert "leads to another run now, which shows the same. Search it anew" in out
+    assert f"lab check --save {RACY}" in out
+
+
+def test_a_stale_schedule_that_shows_nothing_does_not_pass(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter(3, 5))
+    main(["check", "--save", RACY])
+    control(late())
     capsys.readouterr()
 
     assert main(["check", RACY]) == 3
     out = capsys.readouterr().out
     assert out.startswith("? stale   bug")
-    assert f"{RACY}: the saved schedule .lab/schedules/{RACY}.lost-update." in out
-    assert f"lab explore {RACY}; or delete the file" in out
+    assert f"{RACY}: the saved schedule committed/{RACY}.lost-update." in out
+    assert f"lab check --save {RACY}; or delete the file" in out
+
+
+def test_one_of_another_python_leaves_the_answer_to_a_search(
+    control: Control, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control(counter(3, 5))
+    monkeypatch.setattr("lab.telling.here", lambda: "x86_64 3.99")
+    main(["check", "--save", RACY])
+    control(late())
+    capsys.readouterr()
+
+    assert main(["check", RACY]) == 0
+    assert ": found in " in capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_stale_schedule_of_a_fix_does_not_pass(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter(3, 5))
+    main(["explore", GUARDED])
+    control(counter(3, 5, guarded=True))
+    capsys.readouterr()
+
+    assert main(["check", GUARDED]) == 3
+    out = capsys.readouterr().out
+    assert out.startswith("? stale   fix")
+    assert f"{GUARDED}: the saved schedule .lab/schedules/{GUARDED}.lost-update." in out
+    assert f"lab explore {GUARDED}; or delete the file" in out
 
 
 def test_full_means_every_seed_for_a_bug_and_ten_times_the_schedules_for_a_fix(

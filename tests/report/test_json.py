@@ -104,7 +104,9 @@ def test_a_result_holds_everything_under_the_promised_keys() -> None:
                 "parameters": {"producers": "3"},
                 "search": "random, seed 0",
                 "exhausted": False,
+                "saved": 0,
                 "stale": [],
+                "elsewhere": [],
                 "output": "hello",
             }
         ],

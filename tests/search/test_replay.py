@@ -185,6 +185,20 @@ def test_lines_and_times_are_not_compared_nor_are_numbers_that_the_kernel_draws(
     )
 
 
+def test_that_something_was_printed_is_compared_and_not_what() -> None:
+    printed = Event(2, "P1", Action.WRITE, "write", "memfd:lab-output", after=b"at /home/me/a.py")
+    elsewhere = dataclasses.replace(printed, after=b"at /tmp/a.py", offset=7, size=12)
+
+    compare([printed], [elsewhere])
+    with pytest.raises(Diverged):
+        compare([printed], [])
+    with pytest.raises(Diverged):
+        compare(
+            [dataclasses.replace(printed, object="a.log")],
+            [dataclasses.replace(elsewhere, object="a.log")],
+        )
+
+
 def test_an_error_is_compared() -> None:
     failed = dataclasses.replace(EVENT, before=b"", result=-11)
 
