@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "demo": "every bug beside its fix: start here",
     "list": "what there is to run",
+    "show": "the code of a bug and of its fix, and what makes the difference",
     "run": "run scenarios and tell everything about each",
     "explore": "decide which process moves when, and find the race every time",
     "replay": "show the very run of a token again",
@@ -200,6 +201,7 @@ def _grammar() -> argparse.ArgumentParser:
         "-v", "--verbose", action="store_true", help="with parameters and their defaults"
     )
     verbs["run"].add_argument("ids", nargs="+", metavar="ID", help="FAMILY.NAME, or a FAMILY")
+    verbs["show"].add_argument("ids", nargs="+", metavar="ID", help="FAMILY.NAME, or a FAMILY")
     verbs["explore"].add_argument(
         "ids",
         nargs="+",

@@ -46,7 +46,7 @@ def run_lab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     ("arguments", "answer"),
     [
         (["rnu"], "there is no command 'rnu'; nearest: run"),
-        (["zzzzz"], "there is no command 'zzzzz'; there are: demo, list, run"),
+        (["zzzzz"], "there is no command 'zzzzz'; there are: demo, list, show"),
         (["run", "counter.posix_ungarded"], "nearest: counter.posix_unguarded"),
         (["check", "conter"], "nearest: counter"),
         (["run", RACY, "-p", "writer=3"], "no parameter of counter.posix_unguarded"),

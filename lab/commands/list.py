@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from lab.catalogue import cases, catalogue
+from lab.catalogue import Case, cases, catalogue
 from lab.commands.output import Output
 from lab.report.json import scenario_object
-from lab.report.style import Style, wrapped
+from lab.report.style import WIDTH, Style, cut, wrapped
+from lab.source import story
 
 if TYPE_CHECKING:
     import argparse
@@ -22,8 +23,9 @@ def execute(arguments: argparse.Namespace) -> int:
     output = Output(arguments.json)
     scenarios = catalogue()
     for family, group in groupby(cases(scenarios), key=lambda case: case.family):
-        output.say(output.style.paint(family, "bold"))
-        for case in group:
+        of_family = tuple(group)
+        output.say(_heading(family, of_family, output.style))
+        for case in of_family:
             for scenario in case.members:
                 output.say(_entry(scenario, output.style, verbose=arguments.verbose))
         output.say()
@@ -34,6 +36,12 @@ def execute(arguments: argparse.Namespace) -> int:
     )
     output.document([scenario_object(scenario) for scenario in scenarios])
     return 0
+
+
+def _heading(family: str, of_family: Sequence[Case], style: Style) -> str:
+    told = story(scenario for case in of_family for scenario in case.members)
+    about = told.partition("\n")[0]
+    return f"{style.paint(family, 'bold')}  {cut(about, WIDTH - len(family) - 2)}".rstrip()
 
 
 def _entry(scenario: Scenario, style: Style, *, verbose: bool) -> str:
