@@ -35,10 +35,11 @@ def detect(trace: Trace) -> Iterator[Finding]:
     """One finding for each place where updates were lost; or one for the tally alone."""
     short = _shortfall(trace)
     failed = bool(short) or (trace.failure is not None and trace.failure.is_assertion)
-    places: dict[tuple[str, int], list[StaleWrite]] = {}
+    places: dict[tuple[str, int | None], list[StaleWrite]] = {}
     for stale in stale_writes(trace.events):
         if stale.certain or failed:
-            places.setdefault((stale.read.object, stale.offset), []).append(stale)
+            offset = None if stale.behind_end else stale.offset
+            places.setdefault((stale.read.object, offset), []).append(stale)
     for found in places.values():
         yield _seen(found, short)
     if short and not places and isinstance(trace.tally, Tally):
@@ -61,16 +62,20 @@ def _seen(found: list[StaleWrite], short: str) -> Finding:
     first = min(found, key=lambda stale: stale.late.step - stale.read.step)
     found = [first, *(stale for stale in found if stale is not first)]
     late, other = first.late.process, first.overwritten.process
-    name = f"{first.read.object}+{first.offset}" if first.offset else first.read.object
+    at_offset = first.offset and not first.behind_end
+    name = f"{first.read.object}+{first.offset}" if at_offset else first.read.object
     text = through_call(first.read)
     was_read, there, wrote = (
         value(content, text=text) if content else ""
         for content in (first.was_read, first.was_there, first.is_there)
     )
+    where, put = (" there", "had put there") if first.behind_end else ("", "wrote")
     told = (
-        f"{late} read {name}{was_read and f' = {was_read}'} at step {first.read.step} and wrote"
-        f"{wrote and f' {wrote}'} at step {first.late.step}, over the {there or 'content'} that "
-        f"{other} wrote at step {first.overwritten.step} and {late} never saw."
+        f"{late} {'found the end of' if first.behind_end else 'read'} {name}"
+        f"{was_read and f' = {was_read}'} at step {first.read.step} and wrote"
+        f"{wrote and f' {wrote}'}{where} at step {first.late.step}, over the "
+        f"{there or 'content'} that {other} {put} at step {first.overwritten.step} and {late} "
+        "never saw."
     )
     others = [
         f"also: {stale.late.process} read at step {stale.read.step}, "

@@ -16,6 +16,11 @@ back hides nothing and is not reported. Where contents are not known, another's 
 is enough. Programs read and write a value in pieces (`struct` does so byte by byte, and zeroes
 them first): reads of neighbouring bytes count as one, and pieces written in a row as one write.
 
+A file has an end, and to find it is to know something too: nothing follows there. Who reads up to
+the end, be the file empty or not, or goes there by a seek, and later writes over what another has
+put behind it meanwhile, has lost that. A seek to the end tells nothing of the content, only where
+the next write goes; so only a write at that very place depends on it, and that one for certain.
+
 Not reported: a blind write, which depends on nothing and means to overwrite; and an atomic
 instruction, between whose read and write nothing comes.
 """
@@ -34,6 +39,15 @@ _LONGEST = 64
 """Bytes of a place whose value is told."""
 _RENAMES = ("rename", "renameat", "renameat2")
 """They make a path mean other content, at once and whatever was there."""
+_OF_ATTRIBUTES = frozenset(
+    """
+    chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat
+    setxattr lsetxattr fsetxattr removexattr fremovexattr
+    """.split()  # noqa: SIM905  # to be read
+)
+"""They write, but not into the content."""
+_SEEK = "lseek"
+"""It counts as a read where it goes to the end, which depends on what others have written."""
 
 Content = dict[int, int]
 """What is known to be in an object: bytes, by their offset."""
@@ -55,7 +69,9 @@ class StaleWrite:
     certain: bool
     """The late writer read nothing else in between."""
     offset: int
-    """Where in the object the place begins."""
+    """Where in the object the place begins; for what lies behind the end, where that was."""
+    behind_end: bool = False
+    """What was read is that the file ends there; nothing of its content."""
     was_read: bytes = b""
     was_there: bytes = b""
     is_there: bytes = b""
@@ -76,11 +92,25 @@ class _Reading:
     since: int
     """The step up to which it knows everything."""
     known: Content
+    ends: bool = False
+    """It came to the end of the file: nothing follows."""
+    beside: _Reading | None = None
+    """Of one that found only the end: what the process had read before it."""
     value: Content = field(default_factory=dict)
     """What it read: `known` as it was then."""
     used: bool = False
     """The process has written since, so that a further read begins something new."""
     told: bool = False
+
+    @property
+    def behind(self) -> float:
+        """Up to where it knows what there is."""
+        return math.inf if self.ends else self.end
+
+    @property
+    def sought(self) -> bool:
+        """It tells where the next write goes, and no more."""
+        return self.event.call == _SEEK
 
 
 def stale_writes(events: Sequence[Event]) -> Iterator[StaleWrite]:
@@ -95,8 +125,10 @@ def stale_writes(events: Sequence[Event]) -> Iterator[StaleWrite]:
         known_of_place = readings.setdefault((event.process, event.object), [])
         content = contents.setdefault(event.object, {})
         content.update(_bytes(event, event.before))
-        if event.action is Action.READ and _brought_something(event):
-            latest[event.process] = _read(known_of_place, event, latest.get(event.process))
+        if event.action is Action.READ:
+            found = _read(known_of_place, event, latest.get(event.process))
+            if found is not None:
+                latest[event.process] = found
         elif event.action is Action.UPDATE:
             # It read for itself, and wrote at once: what was known before is of no use now.
             known_of_place[:] = [known for known in known_of_place if not _common(known, event)]
@@ -106,42 +138,83 @@ def stale_writes(events: Sequence[Event]) -> Iterator[StaleWrite]:
                 hidden = _overwritten(reading, event, writes.get(event.object, ()), content)
                 if hidden is not None:
                     reading.told = True
-                    certain = latest.get(event.process) is reading
+                    certain = _is_certain(reading, latest.get(event.process))
                     yield _stale_write(reading, hidden, events[index:], content, certain=certain)
-            for known in known_of_place:
-                _learn(known, event)
+            _learn(known_of_place, event)
         if event.action is Action.UPDATE or _writes(event):
             writes.setdefault(event.object, []).append(event)
             _apply(content, event)
 
 
-def _read(known_of_place: list[_Reading], event: Event, latest: _Reading | None) -> _Reading:
+def _read(known_of_place: list[_Reading], event: Event, latest: _Reading | None) -> _Reading | None:
+    """Remember what a read brought; None: no content."""
+    if not _brought_something(event):
+        if _found_end(event):
+            _read_end(known_of_place, event, latest)
+        return None
     start, end = _extent(event)
     read = _bytes(event, event.before)
     if (
         latest is not None
-        and latest in known_of_place
+        and any(latest is known for known in known_of_place)
         and not latest.used
         and (start == latest.end or end == latest.start)
     ):
+        latest.ends = latest.ends and start != latest.end
         latest.start, latest.end = min(start, latest.start), max(end, latest.end)
         latest.known.update(read)
         latest.value.update(read)
         return latest
-    reading = _Reading(event, start, end, event.step, read, read.copy())
-    known_of_place[:] = [r for r in known_of_place if r.start < start or end < r.end]
-    del known_of_place[: 1 - _REMEMBERED]
-    known_of_place.append(reading)
+    reading = _Reading(event, start, end, event.step, read, value=read.copy())
+    _remember(known_of_place, reading)
     return reading
 
 
-def _learn(reading: _Reading, own_write: Event) -> None:
-    """A process knows what it wrote itself."""
-    common = _common(reading, own_write)
-    if not common:
-        return
-    reading.used, reading.since = True, own_write.step
-    _apply(reading.known, own_write)
+def _read_end(known_of_place: list[_Reading], event: Event, latest: _Reading | None) -> None:
+    """The end of a file was found, by a read that brought nothing or by a seek."""
+    end = event.result if event.call == _SEEK and event.result is not None else event.offset
+    reading = _Reading(event, end, end, event.step, {}, ends=True, beside=latest)
+    if (
+        reading.sought
+        or latest is None
+        or not any(latest is known for known in known_of_place)
+        or latest.used
+        or latest.end != end
+    ):
+        _remember(known_of_place, reading)
+    else:
+        latest.ends = True  # the last read of those that read a file up to its end
+
+
+def _remember(known_of_place: list[_Reading], reading: _Reading) -> None:
+    """In the place of those that it covers; a seek covers but seeks."""
+    known_of_place[:] = [
+        r
+        for r in known_of_place
+        if r.start < reading.start or reading.behind < r.behind or r.sought is not reading.sought
+    ]
+    del known_of_place[: 1 - _REMEMBERED]
+    known_of_place.append(reading)
+
+
+def _is_certain(reading: _Reading, latest: _Reading | None) -> bool:
+    """Whether what is written there depends on that reading, whatever else was read."""
+    return reading.sought or latest is reading or latest is reading.beside
+
+
+def _learn(known_of_place: list[_Reading], own_write: Event) -> None:
+    """A process knows what it wrote itself; and after a seek it goes on where that ended."""
+    if _only_cuts(own_write):
+        # Whatever it writes now at the end that it went to: it is by the cut that others lose.
+        known_of_place[:] = [reading for reading in known_of_place if not reading.sought]
+    for reading in known_of_place:
+        common = _common(reading, own_write)
+        if not common:
+            continue
+        reading.used, reading.since = True, own_write.step
+        _apply(reading.known, own_write)
+        if reading.sought:
+            reading.start = reading.end = common[1]
 
 
 def _overwritten(
@@ -151,13 +224,25 @@ def _overwritten(
     common = _common(reading, late)
     if common is None:
         return None
+    cut = False
+    read, behind = (common[0], reading.end), (max(common[0], reading.end), common[1])
     for write in reversed(writes):
         if write.step < reading.since:
             return None
-        start, end = _extent(write)
-        if write.process != late.process and start < common[1] and common[0] < end:
-            return None if _as_known(reading, content, common) else write
+        if write.process == late.process:
+            continue
+        here, there = _within(write, read), _within(write, behind)
+        if here and not _as_known(reading, content, (read[0], min(common[1], read[1]))):
+            return write
+        cut = cut or _only_cuts(write)
+        if there and not cut and not _as_known(reading, content, there):
+            return write
     return None
+
+
+def _only_cuts(write: Event) -> bool:
+    """It puts nothing behind the end, and what had been put there before is gone."""
+    return write.size == 0 and write.call not in _RENAMES
 
 
 def _as_known(reading: _Reading, content: Content, common: tuple[float, float]) -> bool:
@@ -187,12 +272,16 @@ def _stale_write(
         late = event
         _apply(new, event)
     start, end = reading.start, reading.end
+    if hidden.size and hidden.offset >= end:
+        values = (b"", hidden.after, late.after)
+        return StaleWrite(reading.event, hidden, late, certain, int(end), True, *values)
     return StaleWrite(
         reading.event,
         hidden,
         late,
         certain,
         int(start),
+        False,
         _value(reading.value, start, end),
         _value(content, start, end),
         _value(new, start, end),
@@ -204,10 +293,15 @@ def _brought_something(event: Event) -> bool:
     return event.size > 0 and event.result != 0
 
 
+def _found_end(event: Event) -> bool:
+    """It read where nothing follows, or went to the end."""
+    return event.call == _SEEK or (event.size > 0 and event.result == 0)
+
+
 def _writes(event: Event) -> bool:
-    return event.action is Action.WRITE or (
-        event.action is Action.CREATE and event.call in _RENAMES
-    )
+    if event.action is Action.CREATE:
+        return event.call in _RENAMES
+    return event.action is Action.WRITE and event.call not in _OF_ATTRIBUTES
 
 
 def _extent(event: Event) -> tuple[float, float]:
@@ -218,8 +312,16 @@ def _extent(event: Event) -> tuple[float, float]:
 
 
 def _common(reading: _Reading, event: Event) -> tuple[float, float] | None:
+    if reading.sought:
+        is_there = event.size > 0 and event.offset == reading.start
+        return _extent(event) if is_there else None
+    return _within(event, (reading.start, reading.behind))
+
+
+def _within(event: Event, place: tuple[float, float]) -> tuple[float, float] | None:
+    """Which part of a place an event is of; None: of none."""
     start, end = _extent(event)
-    start, end = max(start, reading.start), min(end, reading.end)
+    start, end = max(start, place[0]), min(end, place[1])
     return (start, end) if start < end else None
 
 

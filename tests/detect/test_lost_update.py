@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from lab.detect.invariant import detect as invariants
 from lab.detect.lost_update import detect
 from lab.finding import Kind
-from lab.trace import Failure, Messages, Tally
+from lab.trace import Action, Event, Failure, Messages, Tally
 from tests.detect.builders import run, untimed
-from tests.detect.events import controlled, read, write
+from tests.detect.events import controlled, read, step, write
 
 
 def test_fewer_than_were_made_are_lost_updates() -> None:
@@ -135,6 +135,27 @@ def test_of_many_losses_some_are_told_and_the_rest_counted() -> None:
 
     assert len(finding.details) == 4
     assert finding.details[-1] == "and 6 more such writes"
+
+
+def test_what_was_put_behind_an_end_that_was_found_is_told_so_and_once_for_a_file() -> None:
+    log = "file:/tmp/log"
+
+    def lost_at(end: int) -> tuple[Event, ...]:
+        return (
+            step("P1", Action.READ, log, call="lseek", result=end),
+            step("P2", Action.WRITE, log, size=4, offset=end, after=b"two\n"),
+            step("P1", Action.WRITE, log, size=4, offset=end, after=b"one\n"),
+        )
+
+    (finding,) = detect(controlled(*lost_at(0), *lost_at(4)))
+
+    assert finding.summary == (
+        "P1 found the end of file:/tmp/log at step 0 and wrote 'one\\n' there at step 2, over the "
+        "'two\\n' that P2 had put there at step 1 and P1 never saw."
+    )
+    assert finding.details == (
+        "also: P1 read at step 3, P2 wrote at step 4, and P1 wrote over that at step 5",
+    )
 
 
 def test_a_name_that_is_drawn_anew_is_no_part_of_the_identity() -> None:

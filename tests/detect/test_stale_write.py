@@ -178,7 +178,7 @@ def _load(process: str, content: bytes) -> list[Event]:
     return [
         step(process, Action.OPEN, FILE, result=3),
         step(process, Action.READ, FILE, **facts, result=len(content)),
-        step(process, Action.READ, FILE, size=4096, result=0),
+        step(process, Action.READ, FILE, offset=len(content), size=4096, result=0),
     ]
 
 
@@ -220,6 +220,114 @@ def test_appending_is_no_write_over_what_was_read() -> None:
         step("P2", Action.WRITE, FILE, offset=4, size=4, after=b"two\n", result=4),
         step("P1", Action.WRITE, FILE, offset=8, size=4, after=b"one\n", result=4),
     )
+
+
+def test_a_change_of_a_file_s_attributes_is_none_of_its_content() -> None:
+    touched = step("P2", Action.WRITE, FILE, call="utimensat", result=0)
+
+    assert not _stale(*_load("P1", b"a"), touched, *_dump("P1", b"b"))
+
+
+# --- The end of a file ---------------------------------------------------------------------
+
+
+def _append(process: str, at: int, line: bytes) -> Event:
+    return step(
+        process, Action.WRITE, FILE, offset=at, size=len(line), after=line, result=len(line)
+    )
+
+
+def _to_the_end(process: str, at: int) -> Event:
+    return step(process, Action.READ, FILE, call="lseek", result=at)
+
+
+def _empty(process: str) -> Event:
+    return step(process, Action.READ, FILE, size=4096, result=0)
+
+
+def test_what_is_written_over_another_s_first_content_of_an_empty_file_is_stale() -> None:
+    (found,) = _stale(_empty("P1"), _empty("P2"), _append("P2", 0, b"1"), _append("P1", 0, b"1"))
+
+    assert found.steps == (0, 2, 3)
+    assert found.certain
+    assert found.behind_end
+    assert (found.was_there, found.is_there) == (b"1", b"1")
+
+
+def test_an_empty_file_that_is_cut_to_be_written_anew_loses_it_as_well() -> None:
+    (found,) = _stale(_empty("P1"), _append("P2", 0, b"1"), *_dump("P1", b"1"))
+
+    assert found.steps == (0, 1, 3)
+
+
+def test_what_was_put_behind_the_content_that_was_read_is_lost_when_all_is_written_anew() -> None:
+    (found,) = _stale(*_load("P1", b"one\n"), _append("P2", 4, b"two\n"), *_dump("P1", b"one!\n"))
+
+    assert found.certain
+    assert found.behind_end
+    assert (found.offset, found.was_there) == (4, b"two\n")
+
+
+def test_two_who_went_to_the_end_write_over_one_another_whatever_they_read_meanwhile() -> None:
+    (found,) = _stale(
+        _to_the_end("P1", 4), _to_the_end("P2", 4), _append("P2", 4, b"two\n"),
+        read("P1", 4), _append("P1", 4, b"one\n"),
+    )  # fmt: skip
+
+    assert found.steps == (0, 2, 4)
+    assert found.certain
+
+
+def test_a_writer_goes_on_from_the_end_that_it_once_went_to() -> None:
+    (found,) = _stale(
+        _to_the_end("P1", 0), _append("P1", 0, b"1st\n"), _to_the_end("P2", 4),
+        _append("P2", 4, b"two\n"), _append("P1", 4, b"2nd\n"),
+    )  # fmt: skip
+
+    assert found.steps == (0, 3, 4)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [_empty("P1"), _append("P2", 0, b"1"), _append("P1", 1, b"2")],
+        [_to_the_end("P1", 0), _append("P2", 0, b"1"), _append("P1", 1, b"2")],
+        [_to_the_end("P1", 4), _append("P2", 4, b"two\n"), *_dump("P1", b"new")],
+        [_to_the_end("P1", 4), _append("P2", 0, b"two\n"), _append("P1", 4, b"one\n")],
+        [_to_the_end("P1", 0), *_dump("P2", b"1")[:1], _append("P1", 0, b"1")],
+        [
+            _to_the_end("P1", 0),
+            _append("P2", 0, b"1"),
+            *_dump("P2", b"")[:1],
+            _append("P1", 0, b"1"),
+        ],
+        [_to_the_end("P1", 0), _append("P2", 0, b"1"), *_dump("P1", b"2")],
+        [_empty("P1"), _append("P2", 0, b"1"), *_load("P1", b"1"), *_dump("P1", b"2")],
+        [*_load("P1", b"one"), *_load("P2", b"one"), _append("P2", 0, b"one"), *_dump("P1", b"1")],
+    ],
+    ids=[
+        "O_APPEND after a read",
+        "O_APPEND after a seek",
+        "written anew after a seek",
+        "before the end",
+        "only cut",
+        "put there and cut away",
+        "cut by its own writer",
+        "read again",
+        "the same as before",
+    ],
+)
+def test_an_end_that_was_found_is_no_update_to_lose_where(events: list[Event]) -> None:
+    assert not _stale(*events)
+
+
+def test_a_seek_leaves_what_was_read_before_it_known() -> None:
+    (found,) = _stale(
+        *_load("P1", b"one"), _to_the_end("P1", 3), *_load("P2", b"one"),
+        *_dump("P2", b"two"), *_dump("P1", b"1"),
+    )  # fmt: skip
+
+    assert (found.was_read, found.certain) == (b"one", True)
 
 
 # --- Against the truth ---------------------------------------------------------------------

@@ -184,3 +184,61 @@ def test_two_who_are_about_to_append_are_dependent_though_their_places_differ_by
     ]
     one, other = next(pair for pair in writes if len(pair) == 2)
     assert dependent(Footprints().of(one), Footprints().of(other))
+
+
+def at_the_end(line: bytes, flags: int = 0) -> None:
+    file = os.open("/tmp/log", os.O_RDWR | flags)
+    os.lseek(file, 0, os.SEEK_END)
+    os.write(file, line)
+
+
+def test_two_who_go_to_the_end_and_write_there_lose_a_line() -> None:
+    def body() -> None:
+        Path("/tmp/log").write_text("start\n")
+        in_children(lambda: at_the_end(b"one\n"), lambda: at_the_end(b"two\n"))
+
+    traces = explore(body, 10, repeats=2)
+
+    completed(traces)
+    assert lost(traces) == {"file:/tmp/log"}
+
+
+def test_two_who_append_lose_none_though_they_went_to_the_end_before() -> None:
+    def body() -> None:
+        Path("/tmp/log").write_text("start\n")
+        in_children(*[lambda: at_the_end(b"line\n", os.O_APPEND)] * 2)
+
+    traces = explore(body, 10, repeats=2)
+
+    completed(traces)
+    assert lost(traces) == set()
+
+
+def test_two_who_find_a_file_empty_and_write_the_first_content_lose_an_update() -> None:
+    def count() -> None:
+        with open("/tmp/visits", "r+") as file:
+            number = int(file.read() or 0)
+            file.seek(0)
+            file.write(str(number + 1))
+
+    def body() -> None:
+        Path("/tmp/visits").touch()
+        in_children(count, count)
+
+    traces = explore(body, 10, repeats=2)
+
+    completed(traces)
+    assert lost(traces) == {"file:/tmp/visits"}
+
+
+def test_who_opens_to_append_before_it_holds_the_lock_and_cuts_loses_nothing() -> None:
+    def serve() -> None:
+        with open("/tmp/server.pid", "a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(0)
+            file.write(str(os.getpid()))
+
+    traces = explore(lambda: in_children(serve, serve), 10, repeats=2)
+
+    completed(traces)
+    assert lost(traces) == set()
