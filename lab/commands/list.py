@@ -9,6 +9,7 @@ from lab.catalogue import Case, cases, catalogue
 from lab.commands.output import Output
 from lab.report.json import scenario_object
 from lab.report.style import WIDTH, Style, cut, wrapped
+from lab.report.terminal import count
 from lab.source import story
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ def execute(arguments: argparse.Namespace) -> int:
         output.say()
     bugs = sum(scenario.role == "bug" for scenario in scenarios)
     output.say(
-        f"{bugs} bugs and {len(scenarios) - bugs} fixes. `lab run FAMILY.NAME` runs one and tells "
-        "all about it."
+        f"{count(bugs, 'bug')} and {count(len(scenarios) - bugs, 'fix', 'fixes')}. "
+        "`lab show FAMILY.NAME` prints the code of one, `lab run` runs it."
     )
     output.document([scenario_object(scenario) for scenario in scenarios])
     return 0
