@@ -33,7 +33,7 @@ def execute(arguments: argparse.Namespace) -> int:
     bugs = sum(scenario.role == "bug" for scenario in scenarios)
     output.say(
         f"{count(bugs, 'bug')} and {count(len(scenarios) - bugs, 'fix', 'fixes')}. "
-        "`lab show ID` prints the code of one, `lab run ID` runs it."
+        "`lab show ID` prints the code, `lab run ID` runs it."
     )
     output.document([scenario_object(scenario) for scenario in scenarios])
     return 0
