@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pytest
 
-import lab.cli
+import lab.grammar
 from lab.catalogue import catalogue
 from lab.finding import Finding, Kind, Outcome, Result, Shrinkage, Verdict
 from lab.report.json import document, result_object, scenario_object
@@ -152,7 +152,7 @@ def test_ci_runs_the_very_command_that_the_readme_gives_for_the_tests() -> None:
 
 def test_the_reference_names_every_option_of_the_command_line() -> None:
     page = (ROOT / "docs/reference/command-line.md").read_text()
-    grammar = lab.cli._grammar()
+    grammar = lab.grammar.grammar()
     (commands,) = (a for a in grammar._actions if isinstance(a, argparse._SubParsersAction))
     options = {
         option
