@@ -14,6 +14,16 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) * 3 // 2 or 1
 
 
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Runs of pytest that are left alone by plugins that load themselves and change every run.
+
+    They are installed for the tests of how the lab goes with them; such a test says `-p randomly`.
+    """
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly -p no:asyncio")
+    return pytester
+
+
 @pytest.fixture(scope="session")
 def control() -> None:
     """A machine that refuses control skips whatever needs it, with the lab's own advice."""

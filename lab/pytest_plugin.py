@@ -13,6 +13,7 @@ nothing heavy: what runs a program, and psutil with it, comes when a test first 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -119,7 +120,7 @@ class Observe:
         Args:
             program: the id of a scenario in the catalogue ("counter.posix_guarded"), or a
                 function, declared as a scenario or not. It may return a Tally or Messages.
-            runs: how many; by default what `--lab-runs` says.
+            runs: how many; by default what `--lab-runs` or the profile says.
             time_limit: seconds for each run; by default what the scenario declares, or 10.
             isolation: "auto", "namespaces" or "snapshots"; by default what `--lab-isolation` says.
             parameters: arguments of the function.
@@ -147,11 +148,12 @@ class Observe:
         settings: dict[str, str],
     ) -> Plan:
         from lab.commands.running import Plan
+        from lab.pytest_settings import runs as usual_runs
 
-        options = self._item.config.option
+        config = self._item.config
         return Plan(
-            runs=options.lab_runs if runs is None else runs,
-            isolation=Isolation(isolation or options.lab_isolation),
+            runs=usual_runs(config) if runs is None else runs,
+            isolation=Isolation(isolation or config.option.lab_isolation),
             time_limit=time_limit,
             settings=settings,
         )
@@ -168,19 +170,19 @@ class Race:
 
         Args:
             program: the id of a scenario in the catalogue, or a function.
-            settings: those of `lab.explore`. `--lab-schedules`, `--lab-seed` and `--lab-jobs` come
-                before them.
+            settings: those of `lab.explore`. What is said for the session comes before them, what
+                the project says for all tests after them.
 
         The test is skipped where the machine refuses control, or fails with `--lab-strict`.
 
         Raises as `lab.explore` does.
         """
         from lab.exploration import explore
-        from lab.pytest_race import overridden
+        from lab.pytest_settings import explore_settings
 
         scenario, _ = _scenario(program, {})
         config = self._item.config
-        result = self._controlled(lambda: explore(program, **overridden(settings, config)))
+        result = self._controlled(lambda: explore(program, **explore_settings(settings, config)))
         return _kept(self._item, result, scenario)
 
     def replay(self, token: str | Finding, program: Program, **settings: Any) -> Observed:
@@ -240,9 +242,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--lab-runs",
         type=int,
-        default=3,  # as many as `lab check` makes
         metavar="N",
-        help="runs of each observed program, where the test does not say (default: %(default)s)",
+        help="runs of each observed program, where the test does not say (default: 3)",
     )
     group.addoption(
         "--lab-isolation",
@@ -250,7 +251,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="auto",
         help="how a run is kept apart from the machine (default: %(default)s)",
     )
-
+    group.addoption(
+        "--lab-profile",
+        metavar="NAME",
+        help="how much is done where no test says: dev, ci, nightly, or what [tool.lab.profile] in "
+        "pyproject.toml declares",
+    )
     group.addoption(
         "--lab-schedules",
         type=int,
@@ -275,7 +281,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker."""
+    """Declare the marker, and read the profile if one is asked for."""
+    if config.option.lab_profile or os.environ.get("LAB_PROFILE"):
+        from lab.pytest_settings import demand_profile
+
+        demand_profile(config)
     config.addinivalue_line(
         "markers",
         "race(schedules=100, strategy='auto', seed=0, ..., replay=TOKEN): run the test under "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 from lab.exploration import explore, replay
 from lab.finding import Result, Verdict
 from lab.pytest_body import Body, replaced, temporary_directory
+from lab.pytest_settings import explore_settings, strict
 from lab.report.terminal import render
 from lab.run.limits import LabError, Limits
 from lab.run.root import Function
@@ -61,21 +62,11 @@ def under_control(item: pytest.Function, marker: pytest.Mark) -> Iterator[None]:
         yield
 
 
-def overridden(settings: Mapping[str, Any], config: pytest.Config) -> dict[str, Any]:
-    """Settings of an exploration, where the command line does not say otherwise."""
-    given = {
-        "schedules": config.option.lab_schedules,
-        "seed": config.option.lab_seed,
-        "jobs": config.option.lab_jobs,
-    }
-    return {**settings, **{name: value for name, value in given.items() if value is not None}}
-
-
 def refused(error: LabError, config: pytest.Config) -> bool:
     """Whether this is about a machine that refuses control, and the user puts up with that."""
     from lab.run.control import ControlRefusedError
 
-    return isinstance(error, ControlRefusedError) and not config.option.lab_strict
+    return isinstance(error, ControlRefusedError) and not strict(config)
 
 
 def _settings(marker: pytest.Mark, config: pytest.Config) -> dict[str, Any]:
@@ -88,7 +79,7 @@ def _settings(marker: pytest.Mark, config: pytest.Config) -> dict[str, Any]:
     if unknown := set(marker.kwargs) - _SETTINGS - {_REPLAY}:
         known = ", ".join(sorted({*_SETTINGS, _REPLAY}))
         raise ValueError(f"there is no setting {', '.join(sorted(unknown))}; there are: {known}")
-    settings = overridden({"stop_at_first": True, **marker.kwargs}, config)
+    settings = {"stop_at_first": True, **explore_settings(marker.kwargs, config)}
     if config.option.lab_replay is not None:
         settings[_REPLAY] = config.option.lab_replay
     return settings

@@ -46,8 +46,6 @@ def unguarded():
     return cell[0]
 
 
-@pytest.mark.usefixtures("control")
-@pytest.mark.usefixtures("control")
 """
 )
 LOSES = (
@@ -165,7 +163,6 @@ def cell(wide):
     assert cell[0] == 43
 
 
-@pytest.mark.usefixtures("control")
 @pytest.mark.race(strategy="random", schedules=5)
 @pytest.mark.parametrize("step", [1])
 def test_fresh(cell, step):
@@ -175,7 +172,6 @@ def test_fresh(cell, step):
     cell[0] += 2
 
 
-@pytest.mark.usefixtures("control")
 def test_an_ordinary_one(cell):
     cell[0] += 3
 """
@@ -198,7 +194,6 @@ def cell():
     assert cell[0] == 2, "seen in the teardown"
 
 
-@pytest.mark.usefixtures("control")
 @pytest.mark.race
 def test_count(cell):
     def count():
@@ -238,19 +233,16 @@ class TestCase(unittest.TestCase):
         self.assertEqual(unguarded(), self.expected)
 
 
-@pytest.mark.usefixtures("control")
 @pytest.mark.race
 def test_that_skips():
     pytest.skip("not today")
 
 
-@pytest.mark.usefixtures("control")
 @pytest.mark.race
 def test_that_gives_up():
     pytest.xfail("not yet")
 
 
-@pytest.mark.usefixtures("control")
 @pytest.mark.race
 @pytest.mark.skipif(True, reason="never")
 def test_that_is_skipped():
@@ -343,15 +335,18 @@ def test_workers_of_xdist_run_them_too(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.usefixtures("control")
-@pytest.mark.usefixtures("control")
 def test_the_fixture_explores_and_replays_by_hand(pytester: pytest.Pytester) -> None:
     source = (
         UNGUARDED
         + """
+def loses():
+    unguarded()
+
+
 def test_by_hand(race):
-    seen = race.explore(unguarded, schedules=20, stop_at_first=True)
+    seen = race.explore(loses, schedules=20, stop_at_first=True)
     seen.assert_finds("lost-update")
-    race.replay(seen.findings[0], unguarded).assert_finds("lost-update")
+    race.replay(seen.findings[0], loses).assert_finds("lost-update")
     race.explore("counter.posix_guarded", schedules=2).assert_clean()
     seen.assert_clean()
 """
@@ -360,4 +355,4 @@ def test_by_hand(race):
     result = run(pytester, source)
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E *expected no finding; seen:", "*- lab: test_it:unguarded -*"])
+    result.stdout.fnmatch_lines(["E *expected no finding; seen:", "*- lab: test_it:loses -*"])
