@@ -67,6 +67,12 @@ def guided(fix: Target, finding: Finding, *, max_steps: int) -> Guidance:
     )
 
 
+def leading(found: Result) -> Finding | None:
+    """What a fix is led along: steps that conflict, or else those to the end of the run."""
+    with_steps = [each for each in found.findings if each.steps]
+    return next((each for each in with_steps if each.key_steps), next(iter(with_steps), None))
+
+
 def guiding(finding: Finding) -> tuple[Event, ...]:
     """The steps that a fix is led through: all that touch what the conflicting ones touch.
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "replay": "show the very run of a token again",
     "compare": "lead a fix along the schedule of its bug, and show where it waits",
     "check": "the CI gate: every bug must show itself, every fix must hold",
+    "catalogue": "make the pages about all scenarios, with real reports of each",
     "exec": "watch any program: lab exec -- COMMAND ARGS...",
     "watch": "a live view of processes that run now: lab watch -- COMMAND, or --pid PID",
     "doctor": "what this machine allows, and how to get what is missing",
@@ -88,6 +89,7 @@ def grammar() -> argparse.ArgumentParser:
     )
     verbs["run"].add_argument("ids", nargs="+", metavar="ID", help="FAMILY.NAME, or a FAMILY")
     verbs["show"].add_argument("ids", nargs="+", metavar="ID", help="FAMILY.NAME, or a FAMILY")
+    _add_pages(verbs["catalogue"])
     verbs["explore"].add_argument(
         "ids",
         nargs="+",
@@ -173,6 +175,21 @@ def grammar() -> argparse.ArgumentParser:
         "                -- COMMAND ARGS..."
     )
     return parser
+
+
+def _add_pages(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("ids", nargs="*", metavar="FAMILY", help="the pages of these; all by default")
+    verb.add_argument(
+        "--to",
+        default="docs/catalogue",
+        metavar="DIR",
+        help="the directory that they are in (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing, and exit with 1 if a page is out of date",
+    )
 
 
 def _add_search(verb: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ import difflib
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,12 @@ def difference(bug: Scenario, fix: Scenario, others: Iterable[Scenario]) -> Diff
     )
 
 
+def source(member: Scenario, names: Collection[str]) -> str:
+    """The code of functions and classes, in the order of the module that a scenario is in."""
+    parts = [vars(_module(member))[name] for name in names]
+    return "\n\n\n".join(map(_text, sorted(parts, key=_line)))
+
+
 def _used(scenario: Scenario) -> dict[str, Any]:
     """The functions and classes of its own module that it comes to, in the order of the module."""
     module = _module(scenario)
@@ -80,7 +86,7 @@ def _used(scenario: Scenario) -> dict[str, Any]:
         if name not in found and own and part.__module__ == module.__name__:
             found[name] = part
             waiting.extend(_names(part))
-    return dict(sorted(found.items(), key=lambda item: inspect.getsourcelines(item[1])[1]))
+    return dict(sorted(found.items(), key=lambda item: _line(item[1])))
 
 
 def _names(part: Any) -> Iterator[str]:
@@ -110,6 +116,10 @@ def _without_frame(scenario: Scenario) -> str:
 
 def _text(part: Any) -> str:
     return textwrap.dedent(inspect.getsource(part)).rstrip()
+
+
+def _line(part: Any) -> int:
+    return inspect.getsourcelines(part)[1]
 
 
 def _module(scenario: Scenario) -> ModuleType:

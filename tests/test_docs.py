@@ -4,7 +4,7 @@ The language of a fenced block says what is done with it, for the reader as for 
 
     python         a file of the page's own directory; its first line names it: `# counter.py`
     console        is run there: a line after `$ ` is a command, all others are what it prints
-    sh, text, ini, yaml, json      are shown only
+    sh, text, ini, yaml, json, py, diff      are shown only
 
 Of the output, spaces do not count, a number stands for any number, and `...` for anything. A token
 of a run is as long as the run, so a page shows its first letters. In the output `1abcdefg...` is
@@ -35,7 +35,7 @@ from lab.trace import Action, Event, Messages, ObjectType, Tally
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SHOWN = {"sh", "text", "ini", "yaml", "json"}
+SHOWN = {"sh", "text", "ini", "yaml", "json", "py", "diff"}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from lab.finding import Finding, Result
+    from lab.finding import Result
     from lab.target import Target
 
 
@@ -29,7 +29,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Find the bug's schedule, lead the fix along it; the exit status is the fix's."""
     output = Output(arguments.json)
     demand_linux()
-    from lab.comparison import guided
+    from lab.comparison import guided, leading
 
     look_here()
     names = [each for each in (arguments.bug, arguments.fix) if not _is_run(each)]
@@ -38,7 +38,7 @@ def execute(arguments: argparse.Namespace) -> int:
     with reported(output) as documents:
         found = _found(arguments, output)
         documents.append(result_object(found))
-        finding = _leading(found)
+        finding = leading(found)
         if finding is None:
             output.say(render(found, output.style))
             output.say(
@@ -56,12 +56,6 @@ def execute(arguments: argparse.Namespace) -> int:
         output.say(compare(sides, finding, guidance.events, guidance.waits, output.style))
         output.say(render(guidance.result, output.style))
     return exit_status([guidance.result.verdict])
-
-
-def _leading(found: Result) -> Finding | None:
-    """What the fix is led along: steps that conflict, or else those to the end of the run."""
-    with_steps = [each for each in found.findings if each.steps]
-    return next((each for each in with_steps if each.key_steps), next(iter(with_steps), None))
 
 
 def _parameters(bug: str) -> dict[str, str]:

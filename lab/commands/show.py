@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from lab.catalogue import Case, cases, catalogue, select
 from lab.commands.output import Output
+from lab.exhibition import differences_of
 from lab.report.json import scenario_object
 from lab.report.show import show
-from lab.source import Difference, difference, explanation
+from lab.source import Difference, explanation
 
 if TYPE_CHECKING:
     import argparse
@@ -26,23 +27,12 @@ def execute(arguments: argparse.Namespace) -> int:
     documents = []
     for index, case in enumerate(_shown(everything, wanted)):
         explanations = {each.id: explanation(each) for each in case.members}
-        differences = differences_of(case, everything)
+        family = [each for each in everything if each.family == case.family]
+        differences = differences_of(case, family)
         output.say(("\n\n" if index else "") + show(case, explanations, differences, output.style))
         documents.append(_document(case, differences))
     output.document(documents)
     return 0
-
-
-def differences_of(case: Case, everything: Sequence[Scenario]) -> dict[str, Difference]:
-    """How each fix of a case differs from the bug, by the id of the fix."""
-    if case.bug is None:
-        return {}
-    others = [
-        each
-        for each in everything
-        if each.family == case.family and case.bug.id not in (each.id, each.fixes)
-    ]
-    return {fix.id: difference(case.bug, fix, others) for fix in case.fixes}
 
 
 def _shown(everything: Sequence[Scenario], wanted: Sequence[Scenario]) -> list[Case]:

@@ -50,9 +50,10 @@ def paragraphs(text: str) -> list[str]:
     return [" ".join(part.split()) for part in text.split("\n\n")]
 
 
-def shared(difference: Difference) -> str:
-    """What the two use that others use too, in a sentence; "" if nothing."""
-    return f"They also use {', '.join(difference.shared)}." if difference.shared else ""
+def shared(difference: Difference, quote: str = "") -> str:
+    """What the two use that others use too, each between quotes, in a sentence; "" if nothing."""
+    names = ", ".join(f"{quote}{name}{quote}" for name in difference.shared)
+    return f"They also use {names}." if names else ""
 
 
 def _told(scenario: Scenario, explanation: str, style: Style) -> str:

@@ -15,10 +15,11 @@ _OUTPUT_LINES = 12
 _DETAIL_LINES = 12
 
 
-def render(result: Result, style: Style = PLAIN) -> str:
+def render(result: Result, style: Style = PLAIN, *, how: bool = True) -> str:
     """The whole result as text, without a newline at its end.
 
-    Everything that came from the program under test is escaped.
+    Everything that came from the program under test is escaped. Without `how`, it is not told how
+    the runs were made and how long they took: that is another each time.
     """
     parts = [_finding(result, finding, runs, style) for finding, runs in _found(result)]
     if not parts:
@@ -30,7 +31,8 @@ def render(result: Result, style: Style = PLAIN) -> str:
     is_told = result.output.splitlines() == told  # a traceback, and nothing else
     if result.output and not is_told and result.verdict in (Verdict.FAILED, Verdict.ERROR):
         parts.append(_output(result.output, style))
-    parts.append(style.paint(wrapped(_how(result)), "dim"))
+    if how:
+        parts.append(style.paint(wrapped(_how(result)), "dim"))
     return "\n".join(parts)
 
 

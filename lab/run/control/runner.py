@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -285,12 +286,21 @@ class Runner:
         for process in world.processes:
             if process.ended is None:
                 process.space.leave()
+        self._end_strays()
+
+    def _end_strays(self) -> None:
+        """Nobody is left but the zygote when the next run begins."""
         # The run may have been ended between a birth and the news of it.
         for stray in procfs.descendants(self._kept.init):
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(stray, signal.SIGKILL)
                 while os.WIFSTOPPED(os.waitpid(stray, ptrace.WALL)[1]):
                     ptrace.resume(stray)
+        # A zombie that falls to init goes a moment after its parent's end is told, and keeps its
+        # PID until then: the next run would get others.
+        until = time.monotonic() + _PATIENCE
+        while procfs.descendants(self._kept.init) and time.monotonic() < until:
+            os.sched_yield()
 
     def _left(self) -> list[ipc_tables.Entry]:
         left = list(ipc_tables.listing(self._kept.mounts.queues))

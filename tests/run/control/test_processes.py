@@ -426,3 +426,15 @@ def test_asyncio_runs_a_subprocess(tmp_path: Path) -> None:
     completed(traces)
     assert outputs(traces) == {"b'hi\\n' 3\n"}
     assert endings(traces) == {Ending.COMPLETED}
+
+
+def test_zombies_of_a_run_that_was_ended_leave_their_pids_to_the_next() -> None:
+    def body() -> None:
+        for _ in range(8):
+            if os.fork() == 0:
+                os._exit(0)
+        signal.pause()
+
+    (trace,) = explore(body, schedules=1, repeats=30)  # in which every run must have the same PIDs
+
+    assert trace.ending is Ending.STUCK
