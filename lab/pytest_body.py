@@ -86,8 +86,13 @@ def _set_up_surroundings(item: pytest.Function) -> None:
     request: Any = item._request
     for name in item.fixturenames:
         definitions = item._fixtureinfo.name2fixturedefs.get(name)
-        if definitions and definitions[-1].scope != "function":
+        if definitions and definitions[-1].scope not in _own_scopes(item):
             request.getfixturevalue(name)
+
+
+def _own_scopes(item: pytest.Function) -> tuple[str, ...]:
+    # Outside of a class, pytest gives a fixture of class scope to the test itself.
+    return ("function",) if item.cls else ("function", "class")
 
 
 def _raise_recorded(item: pytest.Function) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -178,11 +178,13 @@ class Race:
         Raises as `lab.explore` does.
         """
         from lab.exploration import explore
+        from lab.pytest_race import at_hand
         from lab.pytest_settings import explore_settings
 
         scenario, _ = _scenario(program, {})
-        config = self._item.config
-        result = self._controlled(lambda: explore(program, **explore_settings(settings, config)))
+        settings = explore_settings(settings, self._item.config)
+        wanted, settings = at_hand(program, settings, self._item.config)
+        result = self._controlled(lambda: explore(wanted, **settings))
         return _kept(self._item, result, scenario)
 
     def replay(self, token: str | Finding, program: Program, **settings: Any) -> Observed:
@@ -191,9 +193,13 @@ class Race:
         Skips and raises as `explore` does.
         """
         from lab.exploration import replay
+        from lab.pytest_race import at_hand
+        from lab.search.token import Token
 
         scenario, _ = _scenario(program, {})
-        wanted = scenario.body if isinstance(program, str) else program
+        read = Token.read(token.schedule if isinstance(token, Finding) else token)
+        settings = {"parameters": dict(read.origin.parameters), **settings}
+        wanted, settings = at_hand(program, settings, self._item.config)
         result = self._controlled(lambda: replay(token, wanted, **settings))
         return _kept(self._item, result, scenario)
 
@@ -291,6 +297,18 @@ def pytest_configure(config: pytest.Config) -> None:
         "race(schedules=100, strategy='auto', seed=0, ..., replay=TOKEN): run the test under "
         "control, by one schedule after another (race-lab)",
     )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Watch what fixtures make, if a test of the session is to run under control."""
+    if any("race" in item.keywords or "race" in _fixtures(item) for item in session.items):
+        from lab.pytest_surroundings import watch
+
+        watch(session.config)
+
+
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else ()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -20,11 +20,12 @@ from lab.exploration import explore, replay
 from lab.finding import Result, Verdict
 from lab.pytest_body import Body, replaced, temporary_directory
 from lab.pytest_settings import explore_settings, strict
+from lab.pytest_surroundings import surroundings
 from lab.report.terminal import render
 from lab.run.limits import LabError, Limits
 from lab.run.root import Function
 from lab.search.token import Origin, Source
-from lab.target import Target
+from lab.target import Explorable, Target, target
 
 _SETTINGS = frozenset(inspect.signature(explore).parameters) - {
     "program",
@@ -62,6 +63,28 @@ def under_control(item: pytest.Function, marker: pytest.Mark) -> Iterator[None]:
         yield
 
 
+def at_hand(
+    program: Explorable, settings: dict[str, Any], config: pytest.Config
+) -> tuple[Target, dict[str, Any]]:
+    """A program that a test explores itself, among what the session's fixtures made.
+
+    Args:
+        program: see `Explorable`.
+        settings: of `lab.explore` or `lab.replay`.
+        config: of the session.
+
+    Returns it made ready, and what is left of the settings.
+
+    Raises as `lab.explore` does.
+    """
+    left = dict(settings)
+    parameters, limit = left.pop("parameters", None), left.pop("time_limit", None)
+    wanted, around = target(program, parameters, time_limit=limit), surroundings(config)
+    if around.objects:
+        left |= {"jobs": 1} if "jobs" in left else {}
+    return replace(wanted, limits=replace(wanted.limits, surroundings=around)), left
+
+
 def refused(error: LabError, config: pytest.Config) -> bool:
     """Whether this is about a machine that refuses control, and the user puts up with that."""
     from lab.run.control import ControlRefusedError
@@ -87,7 +110,14 @@ def _settings(marker: pytest.Mark, config: pytest.Config) -> dict[str, Any]:
 
 def _run(item: pytest.Function, body: Body, settings: dict[str, Any]) -> Result:
     token, limit = settings.pop(_REPLAY, None), settings.pop("time_limit", None)
-    limits = Limits(seconds=limit or Limits.seconds, scratch=temporary_directory(item))
+    around = surroundings(item.config)
+    limits = Limits(
+        seconds=limit or Limits.seconds,
+        scratch=temporary_directory(item),
+        surroundings=around,
+    )
+    if around.objects:
+        settings["jobs"] = 1  # two runs at once would meet in them
     program = Function(item.nodeid, body)
     wanted = Target(Origin(Source.TEST, (item.nodeid,)), item.nodeid, program, limits)
     try:

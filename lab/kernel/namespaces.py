@@ -53,16 +53,18 @@ class PrivateTmp:
 class World:
     """Handles, opened inside, to what the mounts of a sandbox hide from any path."""
 
-    queues: int
-    """Descriptor of the directory that lists the POSIX message queues."""
+    queues: int | None
+    """Descriptor of the directory that lists the POSIX message queues; None: it is not ours to
+    read, which can be on the host only."""
     tmp: tuple[PrivateTmp, ...]
 
 
-def leave_host(*, new_user: bool) -> None:
+def leave_host(*, new_user: bool, ipc: bool = True) -> None:
     """Step into new IPC, mount and PID namespaces; the next child will be PID 1.
 
     Args:
         new_user: make a user namespace first, which is what gives an ordinary user the right.
+        ipc: False: stay with the IPC objects of the host.
 
     Raises NamespaceError.
     """
@@ -75,37 +77,45 @@ def leave_host(*, new_user: bool) -> None:
             Path("/proc/self/setgroups").write_text("deny")
             Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
             Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
-        unshare(CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWPID)
+        unshare((CLONE_NEWIPC if ipc else 0) | CLONE_NEWNS | CLONE_NEWPID)
     except OSError as refused:
         raise NamespaceError(str(refused)) from refused
 
 
-def furnish(*, private_files: bool, processes: bool = True) -> World:
+def furnish(*, private_files: bool, processes: bool = True, ipc: bool = True) -> World:
     """Mount what the namespaces need, and a disposable layer over temporary files.
 
     Args:
         private_files: cover /tmp and TMPDIR.
         processes: mount /proc too, which only PID 1 can; else it calls `show_processes` later,
             in a mount namespace of its own.
+        ipc: False: the IPC namespace is the host's still.
 
     Raises NamespaceError.
     """
+    queues = None
     try:
         # Mounts must not travel back to the host, whatever the distribution's default.
         mount("none", "/", "", MS_REC | MS_PRIVATE)
         if processes:
             show_processes()
-        # The queue file system may have no mount point, and making one would change the host's
-        # /dev. Anywhere will do for a moment, since only the descriptor is kept: the tmpfs for
-        # shared memory covers it at once.
-        mount("mqueue", SHM, "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-        queues = os.open(SHM, os.O_RDONLY | os.O_DIRECTORY)
-        mount("shm", SHM, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
-        if Path("/dev/mqueue").is_dir():
-            mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        if ipc:
+            queues = _mount_ipc()
     except OSError as refused:
         raise NamespaceError(str(refused)) from refused
     return World(queues, _private_tmp() if private_files else ())
+
+
+def _mount_ipc() -> int:
+    # The queue file system may have no mount point, and making one would change the host's /dev.
+    # Anywhere will do for a moment, since only the descriptor is kept: the tmpfs for shared memory
+    # covers it at once.
+    mount("mqueue", SHM, "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    queues = os.open(SHM, os.O_RDONLY | os.O_DIRECTORY)
+    mount("shm", SHM, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+    if Path("/dev/mqueue").is_dir():
+        mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    return queues
 
 
 def show_processes() -> None:

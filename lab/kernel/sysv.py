@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.shmat.restype = ctypes.c_void_p
+_libc.shmat.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+_libc.shmdt.argtypes = (ctypes.c_void_p,)
+_libc.msgsnd.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _IPC_STAT = 2
-_GETALL = 13
+_GETALL, _SETALL = 13, 17
+_NOWAIT = 0o4000
+_REFUSED = ctypes.c_void_p(-1).value
 
 
 class _Permissions(ctypes.Structure):
@@ -71,6 +81,53 @@ def semaphore_values(array: int) -> list[int] | None:
     if _libc.semctl(array, 0, _GETALL, values) < 0:
         return None
     return list(values)
+
+
+def set_semaphores(array: int, values: list[int]) -> None:
+    """Set the values of a semaphore set. Raises OSError."""
+    given = (ctypes.c_ushort * len(values))(*values)
+    _check(_libc.semctl(array, 0, _SETALL, given), "semctl")
+
+
+@contextlib.contextmanager
+def attached(segment: int, size: int) -> Iterator[memoryview]:
+    """The memory of a segment. Raises OSError if it is gone or may not be written."""
+    address = _libc.shmat(segment, None, 0)
+    if address == _REFUSED:
+        _check(-1, "shmat")
+    memory = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+    try:
+        yield memory
+    finally:
+        memory.release()
+        _libc.shmdt(address)
+
+
+def take_message(queue: int) -> tuple[bytes, int] | None:
+    """Take the oldest message of a queue, with its type; None: it is empty. Raises OSError."""
+    state = queue_state(queue)
+    if state is None:
+        raise FileNotFoundError(errno.ENOENT, "it was removed")
+    header = ctypes.sizeof(ctypes.c_long)
+    buffer = ctypes.create_string_buffer(header + state.bytes)
+    length = _libc.msgrcv(queue, buffer, ctypes.c_size_t(state.bytes), ctypes.c_long(0), _NOWAIT)
+    if length < 0 and ctypes.get_errno() == errno.ENOMSG:
+        return None
+    _check(length, "msgrcv")
+    kind = ctypes.c_long.from_buffer(buffer).value
+    return buffer.raw[header : header + length], kind
+
+
+def put_message(queue: int, text: bytes, kind: int) -> None:
+    """Put a message of a type at the end of a queue. Raises OSError."""
+    message = bytes(ctypes.c_long(kind)) + text
+    _check(_libc.msgsnd(queue, message, len(text), _NOWAIT), "msgsnd")
+
+
+def _check(result: int, call: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{call}: {os.strerror(number)}")
 
 
 def queue_state(queue: int) -> QueueState | None:

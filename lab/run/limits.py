@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lab.kernel.ipc_tables import Entry
 
 
 class LabError(Exception):
     """The lab could not do its work. The text says what happened and what to do next."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What was made once, for several runs: a run finds it as the first one did."""
+
+    objects: tuple[Entry, ...] = ()
+    """IPC objects of the host. Where there are any, runs stay in the host's IPC namespace."""
+    since: float = float("inf")
+    """Files of the working directory that were made after this (by the file system's clock, in
+    seconds since 1970) and before the first run."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +41,7 @@ class Limits:
     """How long a process may outlive its parent before it counts as an orphan."""
     scratch: tuple[str, ...] = ()
     """Directories that somebody else clears: a file is not left behind there."""
+    surroundings: Surroundings = Surroundings()
 
     def keeps(self, path: str) -> bool:
         """Whether a file may stay where it is."""

@@ -25,6 +25,7 @@ def trace_of(
     payload: Payload,
     output: str,
     left: list[Entry],
+    doubts: tuple[str, ...] = (),
 ) -> Trace:
     """What a run left behind."""
     return Trace(
@@ -44,9 +45,10 @@ def trace_of(
         limits.zombie_after,
         limits.seconds,
         limits.processes,
-        Isolation.NAMESPACES,
+        Isolation.NAMESPACES if world.own_ipc else Isolation.SNAPSHOTS,
         tuple(world.events),
         unvaried=unvaried_in(world),
+        doubts=doubts,
     )
 
 

@@ -16,6 +16,7 @@ from lab.kernel import inherited, ipc_tables, layers, procfs, ptrace, seccomp, t
 from lab.kernel.arch import NEWER, injection
 from lab.kernel.namespaces import World as Mounts
 from lab.kernel.namespaces import furnish, leave_host
+from lab.kernel.queue_list import queue_directory
 from lab.kernel.window import WINDOW, Space
 from lab.run.control import zygote
 from lab.run.control.binding import Binding
@@ -23,11 +24,14 @@ from lab.run.control.catalogue import TRACED
 from lab.run.control.guard import guard_inherited
 from lab.run.control.machine import TRAP, Machine, UnexpectedStopError
 from lab.run.control.names import Names
+from lab.run.control.objects import HostObjects, PrivateObjects
+from lab.run.control.outside_files import OutsideFiles
 from lab.run.control.program import break_everywhere, command_of, open_memory
 from lab.run.control.report import blocked_in, trace_of
 from lab.run.control.scheduler import Scheduler, first_task
 from lab.run.control.task import Process, Task, Where
 from lab.run.control.world import OverrunError, World, leaders_last
+from lab.run.host_turn import host_turn
 from lab.run.letterbox import Letterbox
 from lab.run.limits import LabError, Limits
 from lab.run.output import Output
@@ -82,8 +86,20 @@ class Runner:
             self._inherited = inherited.mappings()
         except MemoryError as error:
             raise ControlRefusedError(str(error)) from None
-        leave_host(new_user=new_user)
-        self._kept = self._start(furnish(private_files=True, processes=False))
+        fixtures = limits.surroundings.objects
+        self._own_ipc = not fixtures
+        self._outside = OutsideFiles(limits.surroundings.since)
+        self._turn = contextlib.ExitStack()
+        if fixtures:
+            self._turn.enter_context(host_turn(_TURN))
+        leave_host(new_user=new_user, ipc=self._own_ipc)
+        mounts = furnish(private_files=True, processes=False, ipc=self._own_ipc)
+        self._objects = (
+            PrivateObjects(mounts.queues)
+            if self._own_ipc
+            else HostObjects(queue_directory(), fixtures)
+        )
+        self._kept = self._start(mounts)
         self._pattern: Pattern | None = None
         self.stops = 0
         """Stops of traced tasks in all runs so far: what control costs."""
@@ -111,7 +127,14 @@ class Runner:
         machine = Machine()
         world = World(
             machine,
-            Names(self._places(), _INSTALLED, working=os.getcwd()),
+            Names(
+                self._places(),
+                _INSTALLED,
+                queues=dict(self._objects.queues),
+                working=os.getcwd(),
+            ),
+            outside=self._outside,
+            own_ipc=self._own_ipc,
             with_lines=with_lines,
             most_processes=self._limits.processes,
         )
@@ -128,6 +151,7 @@ class Runner:
             self._end_all(world)
             # A removed segment that this process has mapped would be found as left behind.
             world.close()
+            doubts = self._put_back(world)
             trace = trace_of(
                 world,
                 self._program,
@@ -137,14 +161,16 @@ class Runner:
                 blocked,
                 kept.letterbox.collect(),
                 kept.output.text(),
-                self._left(),
+                self._left(world),
+                doubts,
             )
         except BaseException:  # `choose` may abandon a run, and Ctrl-C end all: nobody is left
             self._end_all(world)
             raise
         finally:
             world.close()
-            self._clear()
+            self._put_back(world)
+            self._clear(world)
             for mapping in self._inherited:
                 mapping.restore()
             self.stops += machine.stops
@@ -213,6 +239,7 @@ class Runner:
             letterbox,
             (nothing, output.descriptor, output.descriptor),
             seccomp.assemble(rules),
+            self._objects.descriptors,
         )
         init = os.fork()
         if init == 0:
@@ -302,15 +329,18 @@ class Runner:
         while procfs.descendants(self._kept.init) and time.monotonic() < until:
             os.sched_yield()
 
-    def _left(self) -> list[ipc_tables.Entry]:
-        left = list(ipc_tables.listing(self._kept.mounts.queues))
+    def _put_back(self, world: World) -> tuple[str, ...]:
+        return (*self._objects.put_back(world), *self._outside.put_back())
+
+    def _left(self, world: World) -> list[ipc_tables.Entry]:
+        left = self._objects.made(world)
         for layer in self._kept.mounts.tmp:
             left += ipc_tables.files_below(layer.changes, layer.path, layer.original)
         return [entry for entry in left if not self._limits.keeps(entry.name)]
 
-    def _clear(self) -> None:
+    def _clear(self, world: World) -> None:
         """Empty the sandbox for the next run."""
-        for entry in list(ipc_tables.listing(self._kept.mounts.queues)):
+        for entry in self._objects.made(world):
             ipc_tables.remove(entry)
         for layer in self._kept.mounts.tmp:
             layers.put_back(layer.changes, layer.path, layer.original)
@@ -322,6 +352,7 @@ class Runner:
         os.waitpid(self._kept.init, 0)
         self._kept.letterbox.close()
         self._kept.output.close()
+        self._turn.close()
 
 
 _INSTALLED = tuple(
@@ -332,6 +363,9 @@ _INSTALLED = tuple(
     )
 )
 """An interpreter's files, and where it looks for modules: read by every process at its start."""
+_TURN = 60.0
+"""Seconds that another exploration on the host's own IPC tables may take per turn, see
+`host_turn`."""
 _PATIENCE = 10.0
 """Seconds that a forked root has to report: it takes milliseconds."""
 _CREDENTIALS = struct.Struct("=iII")

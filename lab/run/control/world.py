@@ -15,10 +15,12 @@ from lab.run.control.machine import Machine
 from lab.run.control.names import Names
 from lab.run.control.task import Effect, Operation, Process, Task, Where
 from lab.run.control.timers import Timer
+from lab.run.control.unvaried import OUTSIDE_FILE
 from lab.trace import Action, Event
 
 if TYPE_CHECKING:
     from lab.run.control.calls.futex import Waiter
+    from lab.run.control.outside_files import OutsideFiles
     from lab.run.control.robust import Held
 
 EPOCH = 1_700_000_000
@@ -39,6 +41,10 @@ class World:
     names: Names
     most_processes: int = 256
     """How many may live at once."""
+    outside: OutsideFiles | None = None
+    """Keeps what a run changes outside, to be put back."""
+    own_ipc: bool = True
+    """The IPC namespace is the run's own."""
     with_lines: bool = False
     """The program notes its lines, and steps are to be marked with them."""
     clock: int = 0
@@ -111,6 +117,12 @@ class World:
         alarm = min(self.alarms(), default=deadline)
         self.clock = max(self.clock, min(alarm, deadline))
         return alarm < deadline
+
+    def changes_outside(self, path: str) -> None:
+        """A task is about to change what is at a path that the next run finds so."""
+        self.unvaried[OUTSIDE_FILE] = None
+        if self.outside:
+            self.outside.keep(path)
 
     # -- record ---------------------------------------------------------------------------
 

@@ -41,6 +41,8 @@ class Assignment:
     streams: tuple[int, int, int]
     filter: bytes
     """The seccomp program under which the root runs."""
+    descriptors: frozenset[int] = frozenset()
+    """What the root may keep of those that were open before."""
 
 
 def serve(assignment: Assignment, commands: socket.socket, hello: socket.socket) -> NoReturn:
@@ -153,4 +155,5 @@ def _become_root(assignment: Assignment, hello: socket.socket, *, with_lines: bo
         if with_lines:
             record_lines(getattr(assignment.program, "body", None))
 
-    begin(assignment.program, assignment.letterbox, assignment.streams, {hello.fileno()}, ready)
+    kept = {hello.fileno(), *assignment.descriptors}
+    begin(assignment.program, assignment.letterbox, assignment.streams, kept, ready)

@@ -16,7 +16,7 @@ from lab.run.control.opened import (
     target_of,
 )
 from lab.run.control.task import CallOperation, Effect, Operation, Task
-from lab.run.control.unvaried import LINKED_FILE, OUTSIDE_FILE
+from lab.run.control.unvaried import LINKED_FILE
 from lab.run.control.world import Model, World
 from lab.trace import Action
 
@@ -187,7 +187,7 @@ def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | N
     path = resolved(task, given)
     found = status_at(task, path)
     if flags & _WRITING and world.names.outlives(path):
-        world.unvaried[OUTSIDE_FILE] = None
+        world.changes_outside(path)
     if found is not None and stat.S_ISFIFO(found.st_mode):
         if flags & os.O_NONBLOCK or flags & os.O_ACCMODE == os.O_RDWR:
             return PathCall(world, name, regs, f"fifo:{path}", Action.OPEN)
@@ -231,7 +231,7 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
         where = resolved(task, given, last=name not in _ON_THE_LINK)
         found = status_at(task, where)
         if action is not Action.READ and world.names.outlives(where):
-            world.unvaried[OUTSIDE_FILE] = None
+            world.changes_outside(where)
         if found is not None and stat.S_ISFIFO(found.st_mode):
             return PathCall(world, name, regs, f"fifo:{where}", action)
         thing = world.names.of_file(where)
@@ -246,6 +246,8 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
             bare = name in ("rename", "link")
             old, place = (_AT_FDCWD, regs[0]) if bare else (_signed(regs[0]), regs[1])
             source = resolved(task, path_argument(task, old, place), last=False)
+            if name.startswith("rename") and world.names.outlives(source):
+                world.changes_outside(source)
             operation.also = (world.names.of_file(source), *operation.also)
         return operation
 

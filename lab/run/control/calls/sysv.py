@@ -175,6 +175,8 @@ class Control(CallOperation):
 
     def _fix_number(self) -> None:
         """Let the kernel number the objects of a run from 0 on, where it lets itself be told."""
+        if not self.world.own_ipc:
+            return  # others' objects are numbered there too
         made = sum(kind == self.kind for kind, _ in self.world.made)
         with contextlib.suppress(OSError), open(_NEXT.format(self.kind), "w") as file:
             file.write(str(made))
