@@ -52,7 +52,7 @@ def _is_to_be_repeated(words: list[str]) -> bool:
     return any(word in _CONTROLLED for word in own[:1]) or "--explore" in own
 
 
-_CONTROLLED = ("explore", "replay", "compare", "check", "catalogue")
+_CONTROLLED = ("explore", "replay", "compare", "check", "catalogue", "gallery")
 
 
 def _mend_streams() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lab.essence import Essence, essence
 from lab.finding import Finding, Result
-from lab.operation import awaited
+from lab.operation import awaited, operation
 from lab.report.steps import last_steps
 from lab.search.guided import Guided, Wait
 from lab.target import Target
@@ -51,7 +51,10 @@ def guided(fix: Target, finding: Finding, *, max_steps: int) -> Guidance:
     ) -> tuple[Essence, tuple[Event, ...], tuple[Wait, ...]]:
         strategy = Guided(steps)
         trace = runner.run(strategy.choose, max_steps=max_steps)
-        return essence(trace), trace.events, tuple(strategy.waits)
+        # Once more for the lines: to record them is work that the program would not do, so that
+        # run may decide nothing, and counts only if it took the same steps.
+        lined = runner.run(Guided(steps).choose, max_steps=max_steps, with_lines=True)
+        return essence(trace), _with_lines(trace.events, lined.events), tuple(strategy.waits)
 
     run, events, waits = in_controller(work, fix.program, fix.limits)
     series = Series()
@@ -64,6 +67,15 @@ def guided(fix: Target, finding: Finding, *, max_steps: int) -> Guidance:
     )
     return Guidance(
         dataclasses.replace(result, notes=(*result.notes, *map(_told, waits))), events, waits
+    )
+
+
+def _with_lines(events: tuple[Event, ...], lined: tuple[Event, ...]) -> tuple[Event, ...]:
+    if [*map(operation, events)] != [*map(operation, lined)]:
+        return events
+    return tuple(
+        dataclasses.replace(event, where=other.where)
+        for event, other in zip(events, lined, strict=True)
     )
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "lead a fix along the schedule of its bug, and show where it waits",
     "check": "the CI gate: every bug must show itself, every fix must hold",
     "catalogue": "make the pages about all scenarios, with real reports of each",
+    "gallery": "the whole catalogue as pages, to look at or to send to somebody",
     "exec": "watch any program: lab exec -- COMMAND ARGS...",
     "watch": "a live view of processes that run now: lab watch -- COMMAND, or --pid PID",
     "doctor": "what this machine allows, and how to get what is missing",
@@ -71,6 +72,9 @@ def grammar() -> argparse.ArgumentParser:
         )
     for name in ("run", "explore", "replay", "compare", "exec"):
         verbs[name].add_argument(
+            "--html", metavar="FILE", help="write a page too, to step through in a browser"
+        )
+        verbs[name].add_argument(
             "--time-limit",
             type=_seconds,
             metavar="S",
@@ -109,14 +113,22 @@ def grammar() -> argparse.ArgumentParser:
             metavar="NAME=VALUE",
             help="set a parameter of the scenarios that have it (`lab list -v` shows them)",
         )
-    for name, most in (("explore", "runs of each scenario"), ("compare", "runs to find the bug")):
+    for name, most, default in (
+        ("explore", "runs of each scenario", 100),
+        ("compare", "runs to find the bug", 100),
+        ("gallery", "runs of each bug", 20),
+    ):
         verbs[name].add_argument(
             "--schedules",
             type=_count,
-            default=100,
+            default=default,
             metavar="N",
             help=f"{most}, each with another schedule (default: %(default)s)",
         )
+    verbs["gallery"].add_argument("folder", metavar="DIR", help="where to write it")
+    verbs["gallery"].add_argument(
+        "ids", nargs="*", metavar="ID", help="FAMILY.NAME, or a FAMILY (default: everything)"
+    )
     verbs["exec"].add_argument(
         "--explore",
         type=_count,
@@ -168,7 +180,7 @@ def grammar() -> argparse.ArgumentParser:
     )
     verbs["watch"].usage = "lab watch [-h] [--every S] (-- COMMAND ARGS... | --pid PID [--once])"
     verbs["exec"].usage = (
-        "lab exec [-h] [--json FILE] [--isolation HOW] [--time-limit S]\n"
+        "lab exec [-h] [--json FILE] [--html FILE] [--isolation HOW] [--time-limit S]\n"
         "                [--explore N [--strategy NAME] [--seed S] [--depth D] [--preemptions P]\n"
         "                [--max-steps N] [--shrink N] [--jobs N] [--cluster ADDRESS] [--no-save]\n"
         "                [--stop-at-first] [--strict-races]]\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 from typing import TYPE_CHECKING
 
 from lab.trace import Action, Event
@@ -85,6 +86,15 @@ def through_call(event: Event) -> bool:
     if event.action in (Action.SEND, Action.RECEIVE):
         return True
     return event.object.startswith("file:") and event.call not in _INSTRUCTIONS
+
+
+def signal_name(event: Event) -> str:
+    """The signal that a step sends: "SIGTERM"."""
+    number = event.after[0]
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has a number and no name
+        return f"signal {number}"
 
 
 def value(data: bytes, *, text: bool = False) -> str:

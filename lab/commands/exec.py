@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, exit_status, reported
+from lab.report.html.story import Story
 from lab.report.json import result_object
 from lab.report.terminal import render
 from lab.run.limits import Isolation, Limits
@@ -33,7 +34,7 @@ def execute(arguments: argparse.Namespace) -> int:
                 "lab exec: --explore needs namespaces: leave --isolation snapshots away"
             )
         return of_command(arguments.program, arguments)
-    output = Output(arguments.json, to_stderr=True)
+    output = Output(arguments.json, html=arguments.html, to_stderr=True)
     demand_linux()
     from lab.run.observe import observe_command
     from lab.verdict import conclude
@@ -54,6 +55,7 @@ def execute(arguments: argparse.Namespace) -> int:
         )
         output.say(render(result, output.style))
         documents.append(result_object(result))
+        output.tell(Story(result))
     return exit_status([result.verdict])
 
 

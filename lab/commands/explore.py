@@ -9,6 +9,7 @@ from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, exit_status, look_here, reported, settings
 from lab.corpus import BadFile, Corpus
 from lab.loop import Plan
+from lab.report.html.story import Story
 from lab.report.json import result_object
 from lab.report.terminal import render
 from lab.run.limits import LabError
@@ -42,7 +43,9 @@ def execute(arguments: argparse.Namespace) -> int:
     except LabError as error:
         raise UsageError(f"{error}; a function is given as MODULE:NAME") from error
     targets += (target(body, time_limit=arguments.time_limit) for body in bodies)
-    return explore(targets, arguments, Output(arguments.json), arguments.schedules)
+    return explore(
+        targets, arguments, Output(arguments.json, html=arguments.html), arguments.schedules
+    )
 
 
 def explore(
@@ -81,6 +84,7 @@ def explore(
                     output.say(render(result, output.style))
                     verdicts.append(result.verdict)
                     documents.append(result_object(result))
+                    output.tell(Story(result))
             except BadFile as bad:
                 raise UsageError(str(bad)) from bad
             except (UnknownStrategy, WrongSetting) as mistake:
@@ -93,4 +97,6 @@ def of_command(program: Sequence[str], arguments: argparse.Namespace) -> int:
     from lab.target import target
 
     wanted = target(tuple(program), time_limit=arguments.time_limit)
-    return explore([wanted], arguments, Output(arguments.json), arguments.explore)
+    return explore(
+        [wanted], arguments, Output(arguments.json, html=arguments.html), arguments.explore
+    )

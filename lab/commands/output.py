@@ -1,13 +1,16 @@
-"""Where a command's two outputs go: text for people, one JSON document for programs."""
+"""Where a command's outputs go: text for people, one JSON document for programs, one page."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from lab.report.style import Style
+
+if TYPE_CHECKING:
+    from lab.report.html.story import Story
 
 
 class UsageError(Exception):
@@ -19,22 +22,29 @@ class OutputError(Exception):
 
 
 class Output:
-    """The text of a command, and its JSON document if one was asked for.
+    """The text of a command, and its JSON document and its HTML page if they were asked for.
 
     With the JSON on standard output, the text goes to standard error, and neither spoils the
     other. `to_stderr` sends it there always: for a command whose standard output is the
     program's.
     """
 
-    def __init__(self, json: str | None, *, to_stderr: bool = False) -> None:
-        self._json = json
+    def __init__(
+        self, json: str | None, *, html: str | None = None, to_stderr: bool = False
+    ) -> None:
+        self._json, self._html = json, html
+        self._stories: list[Story] = []
         self._stream: TextIO = sys.stderr if to_stderr or json == "-" else sys.stdout
         self.style = Style.of(self._stream)
         self._progress_shown = False
         if json == "":
             raise UsageError("--json: the name is empty; give a file's name, or - for stdout")
         if json and json != "-":
-            _refuse_unwritable(Path(json))
+            _refuse_unwritable("--json", Path(json))
+        if html in ("", "-"):
+            raise UsageError(f"--html {html}: give a file's name, for a browser to open")
+        if html:
+            _refuse_unwritable("--html", Path(html))
 
     def say(self, text: str = "") -> None:
         """Write a line at once, so that a reader sees each result as it comes.
@@ -70,6 +80,31 @@ class Output:
         except OSError as error:
             raise UsageError(f"--json {self._json}: {error.strerror}") from error
 
+    def tell(self, story: Story) -> None:
+        """Put a story into the page."""
+        if self._html:
+            self._stories.append(story)
+
+    def page(self, *, stopped: str = "") -> None:
+        """Write the page with all that was told, if one was asked for.
+
+        Args:
+            stopped: why the command ended before it had done everything.
+
+        Raises UsageError if the file cannot be written.
+        """
+        if not self._html:
+            return
+        from lab.excerpts import excerpts
+        from lab.report.html import page
+        from lab.report.json import write
+
+        sources = excerpts(event for story in self._stories for event in story.events)
+        try:
+            write(Path(self._html), page(self._stories, sources=sources, stopped=stopped))
+        except OSError as error:
+            raise UsageError(f"--html {self._html}: {error.strerror}") from error
+
 
 def _write(stream: TextIO, text: str) -> None:
     try:
@@ -83,14 +118,14 @@ def _write(stream: TextIO, text: str) -> None:
         ) from error
 
 
-def _refuse_unwritable(path: Path) -> None:
+def _refuse_unwritable(option: str, path: Path) -> None:
     # Said before the runs and not after them: their results would be lost.
     folder = path.resolve().parent
     if path.is_dir():
-        raise UsageError(f"--json {path}: that is a directory; give a file's name, or - for stdout")
+        raise UsageError(f"{option} {path}: that is a directory; give a file's name")
     if not folder.is_dir():
-        raise UsageError(f"--json {path}: there is no directory {folder}; make it first")
+        raise UsageError(f"{option} {path}: there is no directory {folder}; make it first")
     special = path.exists() and not path.is_file()
     # A regular file is replaced, which takes the right to write to its directory.
     if not os.access(path if special else folder, os.W_OK):
-        raise UsageError(f"--json {path}: not writable; choose another place, or - for stdout")
+        raise UsageError(f"{option} {path}: not writable; choose another place")

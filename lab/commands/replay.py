@@ -9,6 +9,7 @@ from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, exit_status, look_here, reported
 from lab.corpus import BadFile, read
 from lab.report.compare import listing
+from lab.report.html.story import Story
 from lab.report.json import result_object
 from lab.report.terminal import render
 from lab.search.token import BadToken
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Replay and report; a replay that goes another way is undecided, whatever came of it."""
-    output = Output(arguments.json)
+    output = Output(arguments.json, html=arguments.html)
     demand_linux()
     from lab.exploration import replay
 
@@ -39,6 +40,7 @@ def execute(arguments: argparse.Namespace) -> int:
             output.say(shown or "  No steps to show: the run showed no finding that has them.")
         output.say(render(result, output.style))
         documents.append(result_object(result))
+        output.tell(Story(result))
     return exit_status([result.verdict])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lab.catalogue import select
 from lab.commands.output import Output
 from lab.commands.running import Plan, exit_status, observed, reported, settings
+from lab.report.html.story import Story
 from lab.report.json import result_object
 from lab.report.terminal import render
 from lab.run.limits import Isolation
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run what was asked for; the exit status is the worst verdict's."""
-    output = Output(arguments.json)
+    output = Output(arguments.json, html=arguments.html)
     scenarios = select(arguments.ids)
     plan = Plan(
         runs=arguments.runs,
@@ -36,4 +37,5 @@ def execute(arguments: argparse.Namespace) -> int:
                 output.say(render(result, output.style))
                 verdicts.append(result.verdict)
                 documents.append(result_object(result))
+                output.tell(Story(result))
     return exit_status(verdicts)

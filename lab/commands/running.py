@@ -160,6 +160,7 @@ def reported(output: Output) -> Iterator[list[dict[str, Any]]]:
     finally:
         output.progress("")
         output.document(document(results, stopped=stopped))
+        output.page(stopped=stopped)
 
 
 def exit_status(verdicts: Iterable[Verdict]) -> int:

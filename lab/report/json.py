@@ -86,9 +86,9 @@ def scenario_object(scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def encode(data: object) -> str:
+def encode(data: object, *, indent: int | None = 2) -> str:
     """The data as JSON, with a newline at its end; bytes that were no text become U+FFFD."""
-    return json.dumps(_clean(data), indent=2) + "\n"
+    return json.dumps(_clean(data), indent=indent) + "\n"
 
 
 def write(path: Path, text: str) -> None:

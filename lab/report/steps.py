@@ -40,7 +40,7 @@ _BIRTHS = frozenset({Action.FORK, Action.START, Action.EXEC})
 def table(finding: Finding, style: Style = PLAIN) -> str:
     """The steps of a controlled run that make the finding; "" where none are known."""
     window = _window(finding)
-    shown = _rows(window, finding.key_steps) or _turns(finding)
+    shown = _rows(window, finding.key_steps) or turns(finding)
     if not shown:
         return ""
     processes = sorted({event.process for event in shown}, key=_birth)
@@ -107,8 +107,8 @@ def _window(finding: Finding) -> list[Event]:
     return [event for event in finding.steps if first <= event.step <= last]
 
 
-def _turns(finding: Finding) -> list[Event]:
-    """The steps round each preemption, if there are few of them."""
+def turns(finding: Finding) -> list[Event]:
+    """The steps round each preemption, in a finding where none conflict, if there are few."""
     try:
         deviations = Token.read(finding.schedule).schedule.deviations
     except BadToken:

@@ -112,6 +112,8 @@ def _written_out(character: str) -> str:
 
 def columns(text: str) -> int:
     """How many terminal columns an escaped text takes: wide letters two, combining ones none."""
+    if text.isascii():
+        return len(text)
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text
@@ -136,6 +138,8 @@ def cut(text: str, width: int) -> str:
     line = printable(text)
     if columns(line) <= width:
         return line
-    while line and columns(line) > width - 3:
-        line = line[:-1]
-    return line + "..."
+    # From the front: what a program says may be long, and is cut in every one of many lines.
+    end = taken = 0
+    while end < len(line) and (taken := taken + columns(line[end])) <= width - 3:
+        end += 1
+    return f"{line[:end]}..."

@@ -116,26 +116,26 @@ def _finding(result: Result, finding: Finding, runs: int, style: Style) -> str:
         )
         lines.append(f"  Replay: {how}")
     if finding.shrunk:
-        lines.append(style.paint(wrapped(_shrunk(finding.shrunk), hang="    "), "dim"))
+        lines.append(style.paint(wrapped(shrunk(finding.shrunk), hang="    "), "dim"))
     if finding.advice:
         lines.append(wrapped(finding.advice, indent=f"  {style.arrow} ", hang="    "))
     return "\n".join(lines)
 
 
-def _shrunk(shrunk: Shrinkage) -> str:
+def shrunk(shrinkage: Shrinkage) -> str:
     """How simple the schedule is, and what it was made from: choices out of the default order."""
-    before = count(shrunk.before, "choice out of turn", "choices out of turn")
-    if not shrunk.after:
+    before = count(shrinkage.before, "choice out of turn", "choices out of turn")
+    if not shrinkage.after:
         return "It happens in the default order" + (
-            f"; found with {before}" if shrunk.before else ""
+            f"; found with {before}" if shrinkage.before else ""
         )
-    preemptions = count(shrunk.preemptions, "preemption")
-    runs = count(shrunk.runs, "further run")
-    if shrunk.before == shrunk.after:
+    preemptions = count(shrinkage.preemptions, "preemption")
+    runs = count(shrinkage.runs, "further run")
+    if shrinkage.before == shrinkage.after:
         text = f"It takes {before} ({preemptions}); {runs} found nothing simpler"
     else:
-        text = f"Shrunk from {before} to {shrunk.after} ({preemptions}) in {runs}"
-    return text if shrunk.complete else f"{text}, and more were not allowed"
+        text = f"Shrunk from {before} to {shrinkage.after} ({preemptions}) in {runs}"
+    return text if shrinkage.complete else f"{text}, and more were not allowed"
 
 
 def _some(details: tuple[str, ...]) -> tuple[str, ...]:

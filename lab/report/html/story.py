@@ -1,0 +1,155 @@
+"""What one page tells: a result, the run that shows each of its findings, and how a fix fared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lab.finding import Kind
+from lab.report.json import result_object
+from lab.report.picture import Picture, draw, picture
+from lab.report.terminal import again, shrunk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lab.finding import Finding, Result
+    from lab.search.guided import Wait
+    from lab.trace import Event
+
+
+@dataclass(frozen=True)
+class Led:
+    """A fix, led along the schedule of a bug."""
+
+    result: Result
+    events: tuple[Event, ...]
+    waits: tuple[Wait, ...]
+    """Where it could not follow."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """How a fix differs from its bug."""
+
+    fix: str
+    lines: tuple[str, ...]
+    """Of both, each after its sign: "-" of the bug alone, "+" of the fix alone, " " of both."""
+    explanation: str = ""
+    """What the fix changes, in words."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """A result and, where a finding of it was tried on fixes, what these did."""
+
+    result: Result
+    leading: Finding | None = None
+    """The finding of it that the fixes were led along."""
+    led: tuple[Led, ...] = ()
+    summary: str = ""
+    """What the program is, in a sentence."""
+    code: tuple[Code, ...] = ()
+    """How each fix differs from it."""
+
+    @property
+    def events(self) -> Iterator[Event]:
+        """Every step that is shown."""
+        for finding in self.result.findings:
+            yield from finding.steps
+        for led in self.led:
+            yield from led.events
+
+
+def story_object(story: Story) -> dict[str, Any]:
+    """The story as plain data, for the script of the page."""
+    facts = result_object(story.result)
+    views = []
+    for index, finding in enumerate(story.result.findings):
+        facts["findings"][index].pop("steps")  # each run has its own
+        views.append(_view(story, index, finding))
+    # What a fix was compared with is what a reader came for.
+    views.sort(key=lambda view: -len(view["runs"]))
+    return {
+        "result": facts,
+        "views": views,
+        "summary": story.summary,
+        "code": [dataclasses.asdict(each) for each in story.code],
+    }
+
+
+def _view(story: Story, index: int, finding: Finding) -> dict[str, Any]:
+    led = story.led if finding == story.leading else ()
+    runs = []
+    if finding.steps:
+        role = "bug" if led else ""
+        runs.append(_run(story.result.scenario, role, finding.steps, picture(finding)))
+    for fix in led:
+        drawn = draw(fix.events, named=finding.object, processes=finding.processes, waits=fix.waits)
+        run = _run(fix.result.scenario, "fix", fix.events, drawn)
+        note = f"{fix.result.verdict} along the same schedule"
+        runs.append(run | {"note": note, "align": align(finding.steps, fix.events)})
+    strict = any(each.kind is Kind.DATA_RACE for each in story.result.findings)
+    return {
+        "finding": index,
+        "runs": runs,
+        "replay": again(finding.schedule, strict_races=strict) if finding.schedule else "",
+        "shrunk": shrunk(finding.shrunk) if finding.shrunk else "",
+    }
+
+
+def _run(title: str, role: str, events: Sequence[Event], drawn: Picture) -> dict[str, Any]:
+    return {
+        "title": title,
+        "role": role,
+        "steps": [_step(event) for event in events],
+        "picture": _plain(drawn),
+    }
+
+
+def _plain(drawn: Any) -> Any:
+    """Records as plain data, without what is not so: of 20,000 marks most are nothing special."""
+    if isinstance(drawn, tuple):
+        return [_plain(each) for each in drawn]
+    if dataclasses.is_dataclass(drawn):
+        return {
+            name: _plain(value)
+            for name, value in vars(drawn).items()
+            if value is not False and value != ""
+        }
+    return drawn
+
+
+def align(bug: Sequence[Event], fix: Sequence[Event]) -> list[int]:
+    """For each step of a bug, the same step of its fix; where it has none, the one before.
+
+    The same is what the same process does to the same thing for the same time, as the fix was led.
+    """
+    at: dict[tuple[str, str, str, int], int] = {}
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for index, event in enumerate(fix):
+        key = (event.process, event.action, event.object)
+        counts[key] += 1
+        at[*key, counts[key]] = index
+    counts.clear()
+    reached, reach = 0, []
+    for event in bug:
+        key = (event.process, event.action, event.object)
+        counts[key] += 1
+        reached = at.get((*key, counts[key]), reached)
+        reach.append(reached)
+    return reach
+
+
+def _step(event: Event) -> dict[str, Any]:
+    """The facts of a step that the page shows or searches; the rest is in its picture."""
+    return {
+        "step": event.step,
+        "process": event.process,
+        "call": event.call,
+        "object": event.object,
+        "where": event.where,
+        "time": event.time,
+    }

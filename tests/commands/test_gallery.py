@@ -1,0 +1,61 @@
+"""`lab gallery` and `--html`: what is written, and where it cannot be."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lab.cli import main
+
+
+@pytest.mark.usefixtures("control")
+def test_a_bug_has_a_page_with_its_fix_and_two_pictures_and_the_index_leads_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "site"
+    assert main(["gallery", str(folder), "pipe.wait_then_read", "--schedules", "1"]) == 0
+    assert capsys.readouterr().out.startswith(f"{folder}/index.html: 1 bug with 1 fix")
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == {
+        "index.html",
+        "pipe.wait_then_read.html",
+        "pictures/pipe.wait_then_read.svg",
+        "pictures/pipe.wait_then_read.small.svg",
+    }
+    index = (folder / "index.html").read_text()
+    for link in re.findall(r'(?:href|src)="([^"#]+)"', index):
+        assert link in files
+    page = (folder / "pipe.wait_then_read.html").read_text()
+    assert "pipe.read_then_wait" in page
+    assert 'href="index.html"' in page
+
+
+@pytest.mark.usefixtures("control")
+def test_any_command_that_runs_something_writes_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["explore", "pipe.wait_then_read", "--schedules", "1", "--html", "a.html"]) == 1
+    assert "deadlock" in (tmp_path / "a.html").read_text()
+    # The source lines are in it, from wherever the scenarios lie.
+    assert "os.fork()" in (tmp_path / "a.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["gallery", "{file}"], "give a directory"),
+        (["gallery", "{file}/below"], "give a directory"),
+        (["run", "signal", "--html", "-"], "give a file's name"),
+        (["run", "signal", "--html", "{folder}"], "that is a directory"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_anything_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
+) -> None:
+    (tmp_path / "file").touch()
+    words = [word.format(file=tmp_path / "file", folder=tmp_path) for word in arguments]
+    assert main(words) == 2
+    assert complaint in capsys.readouterr().err
