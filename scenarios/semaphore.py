@@ -4,12 +4,13 @@ A semaphore has no owner. Whoever comes may take one from it or give one to it, 
 ends, the kernel neither gives back what it took nor asks why it gave more. So it keeps out who
 keeps to the rules: take before, give back after, once each, on every path, and where there are
 several, all in one order. What else the kernel offers has a memory: SEM_UNDO of a System V
-semaphore, a lock on a file.
+semaphore, a lock on a file, a robust mutex.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import mmap
 import multiprocessing
@@ -17,6 +18,7 @@ import os
 import sys
 import tempfile
 import time
+from errno import EOWNERDEAD
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,7 @@ KEY = 0x1AB03  # agreed on beforehand; `ftok` makes such a number from a file
 
 NO_PATIENCE = 0  # seconds
 
+libc = ctypes.CDLL(None)
 fork = multiprocessing.get_context("fork")
 
 
@@ -123,6 +126,42 @@ def lock_on_a_file(work: float = 0.02) -> None:
         _kill_holder(printer, work)
         with printer:
             print("the next one prints")
+
+
+@scenario(fixes="holder_killed")
+def robust_mutex(work: float = 0.02) -> None:
+    """A mutex of the C library in shared memory, of the robust kind, takes the semaphore's place.
+
+    That suffices because the kernel marks it at the exit of its owner, and the next one learns with
+    the lock that the owner died, and so that what it guards may be half done.
+    """
+    with mmap.mmap(-1, mmap.PAGESIZE) as memory:
+        printer = _RobustMutex(memory)
+        _kill_holder(printer, work)
+        with printer as found:
+            print("the next one prints", "after a holder's death" if found == EOWNERDEAD else "")
+        del printer  # it looks into the memory
+
+
+class _RobustMutex:
+    """A pthread_mutex_t at the beginning of shared memory."""
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self._mutex = ctypes.c_char.from_buffer(memory)
+        attributes = ctypes.create_string_buffer(64)
+        libc.pthread_mutexattr_init(attributes)
+        libc.pthread_mutexattr_setpshared(attributes, 1)  # PTHREAD_PROCESS_SHARED
+        libc.pthread_mutexattr_setrobust(attributes, 1)  # PTHREAD_MUTEX_ROBUST
+        libc.pthread_mutex_init(ctypes.byref(self._mutex), attributes)
+
+    def __enter__(self) -> int:
+        error: int = libc.pthread_mutex_lock(ctypes.byref(self._mutex))
+        if error == EOWNERDEAD:
+            libc.pthread_mutex_consistent(ctypes.byref(self._mutex))  # or nobody can lock it again
+        return error
+
+    def __exit__(self, *_: object) -> None:
+        libc.pthread_mutex_unlock(ctypes.byref(self._mutex))
 
 
 class _FileLock:
