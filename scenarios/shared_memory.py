@@ -12,7 +12,10 @@ import contextlib
 import mmap
 import multiprocessing
 import os
+import sys
 import time
+from multiprocessing import resource_tracker
+from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING
 
 import posix_ipc
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
     from multiprocessing.sharedctypes import Synchronized
 
-NAME = "/lab-results"
+NAME = "/lab-results"  # SharedMemory puts the stroke before it itself
 
 fork = multiprocessing.get_context("fork")
 
@@ -263,6 +266,56 @@ def _one_after_the_other(
         started.append(_start(write, number))
         time.sleep(work * 3)  # the next comes late
     return started
+
+
+# --- A name that is removed by Python ------------------------------------------------------
+
+
+@scenario(expects=["invariant"])
+def removed_by_a_tracker(work: float = 0.4) -> None:
+    """A name is gone although its maker still uses it: whoever comes next finds nothing.
+
+    It happens because Python's `SharedMemory` takes memory that a process only opened for its own,
+    and a helper, the resource tracker, removes it when that process has ended. The fix opens it
+    without the tracker's knowledge.
+    """
+    _read_by_one_after_the_other(lambda: SharedMemory(NAME[1:]), work)
+
+
+@scenario(fixes="removed_by_a_tracker")
+def opened_untracked(work: float = 0.4) -> None:
+    """Whoever did not make the memory takes it off the tracker's list.
+
+    That suffices because the name is then removed by its maker alone. Since Python 3.13
+    `SharedMemory` can be asked not to put it there.
+    """
+
+    def opened() -> SharedMemory:
+        if sys.version_info >= (3, 13):
+            return SharedMemory(NAME[1:], track=False)
+        memory = SharedMemory(NAME[1:])
+        resource_tracker.unregister(NAME, "shared_memory")
+        return memory
+
+    _read_by_one_after_the_other(opened, work)
+
+
+def _read_by_one_after_the_other(opened: Callable[[], SharedMemory], work: float) -> None:
+    def read() -> None:
+        memory = opened()
+        print("read", bytes(memory.buf or b""))
+        memory.close()
+
+    _make(1)
+    try:
+        _join(_start(read))
+        time.sleep(work)  # the next comes late
+        posix_ipc.SharedMemory(NAME).close_fd()
+    except posix_ipc.ExistentialError:
+        raise AssertionError("the second reader finds no memory") from None
+    finally:
+        with contextlib.suppress(posix_ipc.ExistentialError):
+            posix_ipc.unlink_shared_memory(NAME)
 
 
 # --- What bugs and fixes have in common ----------------------------------------------------
