@@ -98,6 +98,14 @@ MECHANISMS = (
         ),
     ),
     Mechanism(
+        "robust mutex (`pthread_mutex_t`, process-shared)",
+        "who has mapped the page that it lies in",
+        "one holder at a time, and the next is told that the one before died",
+        "a holder's death, if the next does not make it consistent before it releases it",
+        "not at all: it goes with its page",
+        scenarios=("semaphore.robust_mutex",),
+    ),
+    Mechanism(
         "regular file",
         "who may open it",
         "`rename` and O_EXCL happen at once; with O_APPEND each write goes to the end",
@@ -120,6 +128,7 @@ MECHANISMS = (
         "the end of the parent: init asks, and the status is lost",
         "a zombie; an orphan that runs on",
         families=("signal", "process"),
+        scenarios=("socket.helper_",),
     ),
     Mechanism(
         "UNIX socket, stream",
@@ -135,7 +144,7 @@ MECHANISMS = (
         "whole messages; a sender waits, or is refused, when the buffer is full",
         "the end of either side",
         "as a stream",
-        scenarios=("socket.packets", "socket.datagram"),
+        scenarios=("socket.packets", "socket.dropped_"),
     ),
     Mechanism(
         "Redis list as a queue",
