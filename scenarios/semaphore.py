@@ -132,8 +132,8 @@ def lock_on_a_file(work: float = 0.02) -> None:
 def robust_mutex(work: float = 0.02) -> None:
     """A mutex of the C library in shared memory, of the robust kind, takes the semaphore's place.
 
-    That suffices because the kernel marks it when its owner ends, and lets the next one in. With the
-    lock that one learns that the owner died, and so that what it guards may be half done.
+    That suffices because the kernel marks it when its owner ends, and lets the next one in. That
+    one learns with the lock that the owner died, and so that what it guards may be half done.
     """
     with mmap.mmap(-1, mmap.PAGESIZE) as memory:
         printer = _RobustMutex(memory)
