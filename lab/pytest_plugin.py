@@ -284,14 +284,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="where control is refused, fail the tests that ask for it; by default each runs once, "
         "freely, with a warning",
     )
+    group.addoption(
+        "--lab-guard",
+        choices=["off", "warn", "error"],
+        help="tell what each test leaves behind, or fail it (default: ini lab_guard, or off)",
+    )
+    group.addoption(
+        "--lab-guard-clean", action="store_true", help="and take it away, after it was told"
+    )
+    parser.addini("lab_guard", "off, warn or error: see --lab-guard", default="off")
+    parser.addini("lab_guard_allow", "KIND or KIND:PATTERN that tests may leave", type="linelist")
+    parser.addini("lab_guard_window", "milliseconds that things may take to go", default="100")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker, and read the profile if one is asked for."""
+    """Declare the markers, read the profile and begin to guard, where that is asked for."""
     if config.option.lab_profile or os.environ.get("LAB_PROFILE"):
         from lab.pytest_settings import demand_profile
 
         demand_profile(config)
+    if (config.option.lab_guard or config.getini("lab_guard")) != "off":
+        from lab.guard.plugin import register
+
+        register(config)
+    config.addinivalue_line(
+        "markers",
+        "lab_guard('off' | 'warn' | 'error', allow=[...], window=MILLISECONDS): what the test may "
+        "leave behind (race-lab)",
+    )
     config.addinivalue_line(
         "markers",
         "race(schedules=100, strategy='auto', seed=0, ..., replay=TOKEN): run the test under "
@@ -314,6 +334,10 @@ def _fixtures(item: pytest.Item) -> Sequence[str]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Let a marked test be explored instead of being run."""
+    if item.get_closest_marker("lab_guard"):
+        from lab.guard.plugin import register
+
+        register(item.config)
     marker = item.get_closest_marker("race")
     if marker is None or not isinstance(item, pytest.Function):
         return (yield)

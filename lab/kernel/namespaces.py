@@ -82,6 +82,25 @@ def leave_host(*, new_user: bool, ipc: bool = True) -> None:
         raise NamespaceError(str(refused)) from refused
 
 
+def own_tables() -> None:
+    """Give the calling thread IPC tables and shared memory of its own, and nothing else.
+
+    A thread that began before stays where it is. An ordinary user is refused: a user namespace
+    would be needed first, and none can be had by one thread of several.
+
+    Raises NamespaceError; nothing has changed then for other threads, and what is mounted goes with
+    this one.
+    """
+    try:
+        unshare(CLONE_NEWIPC | CLONE_NEWNS)
+        mount("none", "/", "", MS_REC | MS_PRIVATE)
+        mount("shm", SHM, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+        if Path("/dev/mqueue").is_dir():
+            mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    except OSError as refused:
+        raise NamespaceError(str(refused)) from refused
+
+
 def furnish(*, private_files: bool, processes: bool = True, ipc: bool = True) -> World:
     """Mount what the namespaces need, and a disposable layer over temporary files.
 

@@ -1,0 +1,47 @@
+"""What the forked children of a test write down: the names that they made, and in which line.
+
+A child inherits the interpreter's hook, but what it remembers dies with it. So before it makes a
+file in shared memory or binds a socket to a path, it appends a line to a file that its parent reads
+when something was left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+
+from lab.guard.leak import Birth
+
+
+class Ledger:
+    """The file, in a directory that nobody else can write to."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.mkdtemp(prefix="lab-guard-")
+        self._path = os.path.join(self._folder, "made")
+
+    def note(self, path: str, where: str) -> None:
+        """In a child: write down a path that it is about to make."""
+        line = json.dumps([path, where, os.getpid()]) + "\n"
+        with contextlib.suppress(OSError):  # the program under test must not fail for it
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.write(descriptor, line.encode())
+            finally:
+                os.close(descriptor)
+
+    def read(self) -> dict[str, Birth]:
+        """What was written down so far, the last word about each path."""
+        try:
+            with open(self._path) as file:
+                lines = [json.loads(line) for line in file]
+        except FileNotFoundError:
+            return {}
+        return {path: Birth(where, process=f"its child {pid}") for path, where, pid in lines}
+
+    def close(self) -> None:
+        """Take the file away."""
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,236 @@
+"""A quick look at all that a test could leave: taken before and after each test, so it is cheap.
+
+It only has to tell whether anything is new. What the new is, whose, and where it was made are asked
+when there is something, which is hardly ever. An idle look takes about 40 system calls that each
+cost a microsecond or two, most of them an fstat for each open descriptor. Numbers alone would not
+do: a test that closes descriptor 7 and leaves another as 7 would not be found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import stat
+import sys
+import threading
+import time
+
+# The one of the module signal makes each number an enum, at a price.
+from _signal import getsignal  # type: ignore[import-not-found]  # no stub
+from typing import NamedTuple
+
+from lab.kernel.creations import Creations
+
+SHM = "/dev/shm"
+TABLES = ("shm", "sem", "msg")
+_SIGNALS = range(1, signal.NSIG)
+_MAKERS = 10_000
+"""Names of a directory whose makers are remembered."""
+_TICK = 20_000_000
+"""Nanoseconds, above the grain in which file systems date a change."""
+
+Names = frozenset[tuple[str, int]]
+"""Names in a directory, with inodes."""
+
+
+class Look(NamedTuple):
+    """What was there."""
+
+    descriptors: dict[int, tuple[int, int]]
+    """Device and inode of each."""
+    children: frozenset[int]
+    reaped: int
+    """Page faults of all children that were waited for: it tells that there was one."""
+    threads: frozenset[int]
+    """Of Python: by the kernel's id, or for one unknown to threading, minus its ident."""
+    handlers: tuple[object, ...]
+    locks: frozenset[bytes]
+    sysv: tuple[frozenset[int], ...]
+    """Ids in each of TABLES."""
+    queues: frozenset[str]
+    places: tuple[Names, ...]
+    """Of each watched directory: in shared memory everything, elsewhere FIFOs and sockets."""
+
+
+class Looker:
+    """Looks. It remembers what cannot have changed."""
+
+    def __init__(self, places: tuple[str, ...], queues: int | None = None) -> None:
+        """Begin.
+
+        Args:
+            places: directories to watch beside that of shared memory.
+            queues: a descriptor of the directory of POSIX queues, None where nobody lists them.
+        """
+        self.places = tuple(_Place(path) for path in (SHM, *places))
+        self.queues = queues
+        self._pid = b" %d " % os.getpid()
+        self._tables = {name: (b"", frozenset[int]()) for name in TABLES}
+
+    def __call__(self) -> Look:
+        """Look."""
+        return Look(
+            descriptors(),
+            children(),
+            resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt,
+            threads(),
+            tuple(map(getsignal, _SIGNALS)),
+            self._locks(),
+            tuple(map(self._ids, TABLES)),
+            self._queues(),
+            tuple(place() for place in self.places),
+        )
+
+    def maker(self, path: str) -> int | None:
+        """The PID that made a path; 0: another process than this; None: nothing tells."""
+        folder, _, name = path.rpartition("/")
+        return next((place.makers.get(name) for place in self.places if place.path == folder), None)
+
+    def close(self) -> None:
+        """Look no more."""
+        for place in self.places:
+            place.close()
+        if self.queues is not None:
+            os.close(self.queues)
+
+    def _locks(self) -> frozenset[bytes]:
+        """Lines of /proc/locks that are this process's, without the number that each is given."""
+        text = read("/proc/locks")
+        if self._pid not in text:
+            return frozenset()
+        mine = (line for line in text.splitlines() if self._pid in line and b"->" not in line)
+        return frozenset(line.partition(b": ")[2] for line in mine if b"LEASE" not in line)
+
+    def _ids(self, table: str) -> frozenset[int]:
+        before, ids = self._tables[table]
+        text = read(f"/proc/sysvipc/{table}")
+        if text != before:
+            ids = frozenset(int(line.split(None, 2)[1]) for line in text.splitlines()[1:])
+            self._tables[table] = text, ids
+        return ids
+
+    def _queues(self) -> frozenset[str]:
+        if self.queues is None:
+            return frozenset()
+        return frozenset(os.listdir(self.queues))
+
+
+class _Place:
+    """A watched directory, which is listed again only if it may have changed."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._changed = self._listed = 0
+        self._names: Names = frozenset()
+        self.makers: dict[str, int] = {}
+        """Who made what is or was there, since the beginning."""
+        self._news = _listen(path)
+
+    def close(self) -> None:
+        if self._news is not None:
+            self._news.close()
+
+    def __call__(self) -> Names:
+        try:
+            changed = os.stat(self.path).st_mtime_ns
+            # What changes within the same tick as the change before it has the same date.
+            if changed != self._changed or self._listed - changed < _TICK:
+                self._listed, self._changed = time.time_ns(), changed
+                self._names = self._list()
+                self._hear()
+        except OSError:
+            self._names = frozenset()  # a machine without it, or a directory that went
+        return self._names
+
+    def _hear(self) -> None:
+        if self._news is not None:
+            self.makers.update(self._news.heard())
+            for name in list(self.makers)[:-_MAKERS]:
+                del self.makers[name]
+
+    def _list(self) -> Names:
+        everything = self.path == SHM
+        with os.scandir(self.path) as entries:
+            return frozenset(
+                (entry.name, entry.inode()) for entry in entries if everything or is_special(entry)
+            )
+
+
+def _listen(path: str) -> Creations | None:
+    with contextlib.suppress(OSError):  # many containers refuse it, some file systems cannot
+        return Creations(path)
+    return None
+
+
+def is_special(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a FIFO or a socket."""
+    if entry.is_symlink() or entry.is_dir() or entry.is_file():
+        return False  # of these the kernel tells without being asked once more
+    try:
+        mode = entry.stat(follow_symlinks=False).st_mode
+    except OSError:
+        return False  # gone
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def descriptors() -> dict[int, tuple[int, int]]:
+    """Device and inode behind each open descriptor but the three standard ones.
+
+    Those are redirected again and again by whoever captures output.
+    """
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        if name not in ("0", "1", "2"):
+            try:
+                status = os.fstat(int(name))
+            except OSError:
+                continue  # the listing's own
+            found[int(name)] = (status.st_dev, status.st_ino)
+    return found
+
+
+def children() -> frozenset[int]:
+    """PIDs of this process's children, dead ones that nobody waited for too."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return frozenset()  # the usual answer, for one system call
+    found: set[int] = set()
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            found.update(map(int, read(f"/proc/self/task/{thread}/children").split()))
+        except FileNotFoundError:
+            if not os.path.exists(f"/proc/self/task/{thread}"):
+                continue
+            import psutil  # a kernel without CONFIG_PROC_CHILDREN
+
+            return frozenset(child.pid for child in psutil.Process().children())
+    return frozenset(found)
+
+
+def threads() -> frozenset[int]:
+    """Threads of Python that run."""
+    known = [each for each in threading.enumerate() if not isinstance(each, threading._DummyThread)]
+    found = {each.native_id or 0 for each in known}
+    # What the module _thread started, threading does not know.
+    raw = sys._current_frames().keys() - {each.ident for each in known}
+    return frozenset(found | {-ident for ident in raw})
+
+
+def tasks() -> int:
+    """How many threads this process has, of whatever kind."""
+    return os.stat("/proc/self/task").st_nlink - 2
+
+
+def read(path: str) -> bytes:
+    """A file of /proc. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        text = b""
+        while more := os.read(descriptor, 65536):  # the kernel may give a page at a time
+            text += more
+        return text
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,41 @@
+"""What multiprocessing keeps for the whole process, whoever needs it first: nobody's leak.
+
+It has no public names for these. A module that nobody imported keeps nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def descriptors() -> set[int]:
+    """Its pipes to the resource tracker and the forkserver, and the files of shared values."""
+    found = {_tracker("_fd"), _forkserver("_forkserver_alive_fd")}
+    heap: Any = sys.modules.get("multiprocessing.heap")
+    if heap is not None:
+        arenas = getattr(getattr(heap.BufferWrapper, "_heap", None), "_arenas", ())
+        found |= {getattr(arena, "fd", None) for arena in arenas}
+    return {number for number in found if isinstance(number, int)}
+
+
+def processes() -> set[int]:
+    """The PIDs of the two servers. One that has ended is a zombie, and has no command any more."""
+    found = {_tracker("_pid"), _forkserver("_forkserver_pid")}
+    return {pid for pid in found if isinstance(pid, int)}
+
+
+def sockets() -> set[str]:
+    """The path of the forkserver's socket."""
+    address = _forkserver("_forkserver_address")
+    return {address} if isinstance(address, str) else set()
+
+
+def _tracker(name: str) -> object:
+    module: Any = sys.modules.get("multiprocessing.resource_tracker")
+    return getattr(module._resource_tracker, name, None) if module else None
+
+
+def _forkserver(name: str) -> object:
+    module: Any = sys.modules.get("multiprocessing.forkserver")
+    return getattr(module._forkserver, name, None) if module else None
