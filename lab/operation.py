@@ -17,6 +17,9 @@ from lab.trace import Action, Event
 if TYPE_CHECKING:
     from lab.search.strategy import Pending
 
+PRINTED = "memfd:lab-output"
+"""The object that takes what a program prints, named by `lab.run.output`."""
+
 _INTEGERS = frozenset({1, 2, 4, 8})
 _LETTERS = frozenset(range(0x20, 0x7F))
 _LINES = _LETTERS | {*b"\t\r\n"}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from lab.operation import happening, short
+from lab.operation import PRINTED, happening, short
 from lab.report.style import PLAIN, WIDTH, Style, columns, cut, printable
 from lab.search.token import BadToken, Token
 from lab.trace import Action, Event
@@ -89,7 +89,7 @@ def last_steps(finding: Finding) -> list[Event]:
     own = [
         event
         for event in finding.steps
-        if event.object
+        if event.object not in ("", PRINTED)
         and event.action not in _BIRTHS
         and (not finding.processes or event.process in finding.processes)
     ]

@@ -18,7 +18,7 @@ class Output:
     """A file without a name that takes standard output and error together."""
 
     def __init__(self) -> None:
-        anonymous = os.memfd_create("lab-output")  # lab.search.replay knows it by this name
+        anonymous = os.memfd_create("lab-output")  # lab.operation knows it by this name
         # Opened anew to append: whoever writes, it goes to the end.
         self.descriptor = os.open(f"/proc/self/fd/{anonymous}", os.O_RDWR | os.O_APPEND)
         os.close(anonymous)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from lab.operation import happening, operation
+from lab.operation import PRINTED, happening, operation
 from lab.search.schedule import Schedule
 from lab.search.strategy import Pending, Point
 from lab.trace import Action, Event
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 _NOT_COMPARED = frozenset({Action.FORK, Action.WAIT})
 """Calls that return a PID. The child's logical name is in the event; its number is drawn anew
 wherever the run has no PID namespace."""
-_PRINTED = "memfd:lab-output"
-"""The file that takes what a program prints, named by `lab.run.output`."""
 _END = "the end of the run"
 
 
@@ -157,7 +155,7 @@ def sameness(event: Event) -> tuple[object, ...]:
     That something was printed counts, and not what: nobody in the run can read it, and a traceback
     names the folder of the checkout.
     """
-    text = () if event.object == _PRINTED else (event.offset, event.size, event.before, event.after)
+    text = () if event.object == PRINTED else (event.offset, event.size, event.before, event.after)
     return (
         event.process,
         event.action.value,

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from lab.finding import Finding, Kind
-from lab.report.steps import table
+from lab.operation import PRINTED
+from lab.report.steps import last_steps, table
 from lab.report.style import Style, columns
 from lab.search.schedule import Schedule
 from lab.search.token import Origin, Source, Token
@@ -178,3 +179,11 @@ def test_colour_changes_no_letter_and_ascii_needs_no_other() -> None:
 
     assert coloured == table(LOST)
     assert table(LOST, Style(unicode=False)).isascii()
+
+
+def test_the_last_steps_are_what_was_done_to_things_and_not_what_was_printed() -> None:
+    steps = in_order(
+        read("P1", 4), step("P1", Action.WRITE, PRINTED), step("P1", Action.SLEEP), read("P2", 4)
+    )
+
+    assert [event.step for event in last_steps(_finding(steps))] == [0, 3]
