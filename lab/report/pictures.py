@@ -8,6 +8,7 @@ from lab.report.picture import draw, picture
 from lab.report.svg import Panel, svg
 
 if TYPE_CHECKING:
+    from lab.finding import Finding
     from lab.report.html.story import Story
 
 
@@ -20,7 +21,7 @@ def small(story: Story) -> str:
     finding = story.leading
     if finding is None or not finding.steps:
         return ""
-    return svg([Panel("", picture(finding))], alternative=finding.summary, most=_SMALL)
+    return svg([Panel("", picture(finding))], alternative=_in_words(story, finding), most=_SMALL)
 
 
 def pictured(story: Story) -> str:
@@ -33,4 +34,9 @@ def pictured(story: Story) -> str:
     for led in story.led[:1]:
         drawn = draw(led.events, named=finding.object, processes=finding.processes, waits=led.waits)
         panels.append(Panel(f"{led.result.scenario}: along the same schedule", drawn, good=True))
-    return svg(panels, alternative=finding.summary)
+    return svg(panels, alternative=_in_words(story, finding))
+
+
+def _in_words(story: Story, finding: Finding) -> str:
+    # Not the finding's own summary: that names commands and PIDs of one machine.
+    return f"{story.result.scenario}: {finding.kind.replace('-', ' ')}. {story.summary}".strip()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab.operation import short, through_call, value
+from lab.report.lives import is_process
 from lab.report.style import cut
 from lab.trace import Action, Event
 
@@ -54,7 +55,12 @@ def places(
     touched: dict[tuple[str, int], list[int]] = defaultdict(list)
     users: dict[tuple[str, int], set[str]] = defaultdict(set)
     for index, event in enumerate(events):
-        if event.object and (event.result is None or event.result >= 0):
+        # What is done to a process is in its own lane.
+        if (
+            event.object
+            and not is_process(event.object)
+            and (event.result is None or event.result >= 0)
+        ):
             key = (event.object, 0 if _is_queue(event) else event.offset)
             touched[key].append(index)
             users[key].add(event.process)

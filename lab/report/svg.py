@@ -40,7 +40,9 @@ font:12px ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}
 @media(prefers-color-scheme:dark){svg{--bg:#18191c;--ink:#ece9e4;--dim:#9a958d;--rule:#313339;
 --bad:#ff6b77;--ghost:#5c5a57;--h0:#a49e95;--h1:#7fb2ff;--h2:#f0a04b;--h3:#4cc9b0;--h4:#cf9df0;
 --h5:#f08aa2}}
-.bg{fill:var(--bg);stroke:var(--rule)}text{fill:var(--ink)}.dim{fill:var(--dim)}
+.bg{fill:var(--bg);stroke:var(--rule)}text{fill:var(--ink)}
+text[paint-order]{stroke:var(--bg);stroke-width:3px;stroke-linejoin:round}
+.dim{fill:var(--dim)}
 .small{font-size:11px}.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;
 font-size:11px}.title{font-weight:650;font-size:13px}.badink{fill:var(--bad);font-weight:650}
 .rule,.gap{stroke:var(--rule);fill:none}.gap{stroke-dasharray:2 4}
@@ -301,7 +303,8 @@ def _curve(kind: str, start: tuple[float, float], end: tuple[float, float]) -> s
 def _text(
     x: float, y: float, text: str, look: str = "", *, middle: bool = False, fill: str = ""
 ) -> str:
-    anchor = ' text-anchor="middle"' if middle else ""
+    # With a rim, so that no line runs through it.
+    anchor = ' text-anchor="middle" paint-order="stroke"' if middle else ""
     style = f' style="fill:{fill}"' if fill else ""
     return f'<text x="{x:g}" y="{y:g}" class="{look}"{anchor}{style}>{_safe(text)}</text>'
 

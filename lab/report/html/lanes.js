@@ -71,7 +71,7 @@ class Lanes {
     const elapsed = steps.length ? steps[steps.length - 1].time - steps[0].time : 0;
     for (const [n, i] of this.columns.entries()) {
       const label = this.column >= 24 ? this.label(marks[i]) : "";
-      const wide = Math.max(this.column, label ? label.length * CHARACTER + 24 : 0);
+      const wide = Math.max(this.column, label ? label.length * CHARACTER + (marks[i].role ? 22 : 10) : 0);
       if (this.timed && n && elapsed) {
         // Steps of one moment stand side by side; what lies between two moments shows as a gap.
         at += ((steps[i].time - before) / elapsed) * this.room * 0.7 * (this.column / COLUMN);
@@ -134,8 +134,13 @@ class Lanes {
     const keys = marks.flatMap((mark, i) => (mark.role ? [i] : []));
     if (!keys.length && align) for (const hold of holds.slice(0, 1)) keys.push(hold.start, hold.end ?? marks.length - 1);
     if (!keys.length) return;
-    const from = this.at(keys[0]), to = this.at(keys[keys.length - 1]);
-    if (to - from < this.room - 120) this.scroller.scrollLeft = (from + to - this.room) / 2;
+    const ends = () => [this.at(keys[0]), this.at(keys[keys.length - 1])];
+    if (ends()[1] - ends()[0] > this.room - 90) {
+      this.column = 25;
+      this.layout();
+    }
+    const [from, to] = ends();
+    if (to - from < this.room - 40) this.scroller.scrollLeft = (from + to - this.room) / 2;
   }
 
   reveal(i = this.cursor) {
