@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+from collections.abc import Mapping
 from typing import NoReturn
 
 from lab import __version__
+from lab.report.formats import FORMATS
 
 COMMANDS = {
     "demo": "every bug beside its fix: start here",
@@ -63,6 +65,7 @@ def grammar() -> argparse.ArgumentParser:
         verb.add_argument(
             "--json", metavar="FILE", help="write JSON too; - is stdout, the text goes to stderr"
         )
+    _add_forms(verbs)
     for name in ("run", "check", "exec", "demo"):
         verbs[name].add_argument(
             "--isolation",
@@ -71,9 +74,6 @@ def grammar() -> argparse.ArgumentParser:
             help="how a run is kept apart from the machine (default: %(default)s)",
         )
     for name in ("run", "explore", "replay", "compare", "exec"):
-        verbs[name].add_argument(
-            "--html", metavar="FILE", help="write a page too, to step through in a browser"
-        )
         verbs[name].add_argument(
             "--time-limit",
             type=_seconds,
@@ -202,6 +202,14 @@ def _add_pages(verb: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write nothing, and exit with 1 if a page is out of date",
     )
+
+
+def _add_forms(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
+    """The same report in other forms, of each command that judges."""
+    for name in ("run", "explore", "replay", "compare", "check", "exec", "demo"):
+        for form, text in FORMATS.items():
+            if form != "json":
+                verbs[name].add_argument(f"--{form}", metavar="FILE", help=text)
 
 
 def _add_search(verb: argparse.ArgumentParser) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import inspect
 import sys
 import textwrap
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,19 @@ class Difference:
 def explanation(scenario: Scenario) -> str:
     """The docstring of a scenario: what goes wrong, when, and what the fix changes."""
     return inspect.getdoc(scenario.body) or ""
+
+
+def place(body: Callable[..., Any]) -> str:
+    """At which "file:line" a function begins, as its steps name it; "" where none is known."""
+    while isinstance(body, functools.partial):
+        body = body.func
+    code = getattr(inspect.unwrap(body), "__code__", None)
+    if code is None or code.co_filename.startswith("<"):
+        return ""
+    path, here = Path(code.co_filename).absolute(), Path.cwd()
+    package = body.__module__.count(".") + 1  # an installed one is named as in a checkout
+    above = here if path.is_relative_to(here) else Path(*path.parts[:-package])
+    return f"{path.relative_to(above)}:{code.co_firstlineno}"
 
 
 def story(family: Iterable[Scenario]) -> str:

@@ -13,6 +13,7 @@ from lab.finding import Kind
 from lab.run.limits import LabError, Limits
 from lab.scenario import Scenario, declared
 from lab.search.token import Origin, Source
+from lab.source import place
 
 if TYPE_CHECKING:
     from lab.run.root import Program
@@ -143,6 +144,13 @@ def _of_command(arguments: Sequence[str], limits: Limits) -> Target:
         raise ValueError("a command needs at least the program's name")
     command = Command(tuple(arguments))
     return Target(Origin(Source.COMMAND, command.arguments), shlex.join(arguments), command, limits)
+
+
+def begins(of: Target) -> str:
+    """At which "file:line" the program begins; "" of a command."""
+    from lab.run.root import Function
+
+    return place(of.program.body) if isinstance(of.program, Function) else ""
 
 
 def function(name: str) -> Callable[..., Any]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -29,8 +30,11 @@ import pytest
 import lab.grammar
 from lab.catalogue import catalogue
 from lab.finding import Finding, Kind, Outcome, Result, Shrinkage, Verdict
-from lab.report.json import document, result_object, scenario_object
+from lab.report.json import render, scenario_object
+from lab.report.story import Code, Led, Report, Story
+from lab.search.guided import Wait
 from lab.search.named import NAMES as strategies  # noqa: N811  # they are words of the reference
+from lab.search.strategy import Pending
 from lab.trace import Action, Event, Messages, ObjectType, Tally
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -180,10 +184,13 @@ def test_the_reference_names_every_key_of_the_json() -> None:
     shrunk = Shrinkage(2, 1, 1, 10, complete=True)
     finding = Finding(Kind.LEAK, "/jobs", "It stays.", steps=(step,), shrunk=shrunk)
     result = Result("queue.left", "observed", Verdict.FAILED, 1, 0.1, (finding,), (1,))
-    plain = result_object(result)
-    whole = document([plain], stopped="Ctrl-C")
-    (told,) = plain["findings"]
-    keys = {*whole, *plain, *told, *told["shrunk"], *told["steps"][0]}
+    led = Led(result, (step,), (Wait(0, Pending("P0", Action.READ, "")),))
+    story = Story(result, finding, (led,), code=(Code("queue.removed", ()),), differences=())
+    whole = json.loads(render(Report((story,), stopped="Ctrl-C")))
+    (plain,) = whole["results"]
+    (told,), (fix,), (code,) = plain["findings"], plain["led"], plain["code"]
+    keys = {*whole, *plain, *told, *told["shrunk"], *told["steps"][0], *fix, *code}
+    keys |= {*fix["waits"][0]}
     keys |= scenario_object(catalogue()[0]).keys()
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
 

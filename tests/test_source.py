@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from lab.catalogue import catalogue, select
 from lab.scenario import Scenario
-from lab.source import Difference, difference, explanation, story
+from lab.source import Difference, difference, explanation, place, story
 
 QUEUE = '''
     """Queues that stay.
@@ -159,3 +161,15 @@ def test_each_fix_of_the_catalogue_differs_from_its_bug() -> None:
         lines = difference(everything[fix.fixes], fix, []).lines
         signs = {line[:1] for line in lines}
         assert {"-", "+"} <= signs, fix.id
+
+
+def test_a_program_begins_where_its_steps_name_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scenarios.counter import posix_guarded as guarded
+
+    here = place(guarded)
+    assert re.fullmatch(r"scenarios/counter\.py:\d+", here)
+    monkeypatch.chdir(tmp_path)  # as an installed one is
+    assert place(functools.partial(guarded, writers=2)) == here
+    assert place(len) == ""

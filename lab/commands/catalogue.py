@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def execute(arguments: argparse.Namespace) -> int:
     """Write the pages; or, with --check, tell which are out of date: 1 if there are any."""
     demand_linux()
-    output = Output(arguments.json)
+    output = Output.asked(arguments)
     wanted = {scenario.family for scenario in select(arguments.ids)}
     folder = Path(arguments.to)
     everything = families(catalogue())

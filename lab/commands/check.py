@@ -10,9 +10,8 @@ from lab.check import Check, Checked
 from lab.commands import saving
 from lab.commands.checking import Effort, checked
 from lab.commands.output import Output, UsageError
-from lab.commands.running import reported
+from lab.commands.running import judged_story, reported
 from lab.report.check import effort_table, line, summary
-from lab.report.json import judged_object
 from lab.run.limits import Isolation
 
 if TYPE_CHECKING:
@@ -21,18 +20,18 @@ if TYPE_CHECKING:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Check what was asked for: 0 all as declared, 1 something differs, 3 something undecided."""
-    output = Output(arguments.json)
+    output = Output.asked(arguments)
     scenarios = select(arguments.ids)
     if arguments.save:
         return saving.execute(scenarios, output, everything=not arguments.ids)
     effort = _effort(arguments)
     done: list[Checked] = []
     try:
-        with reported(output) as documents:
+        with reported(output) as stories:
             for scenario in scenarios:
                 for each in checked(scenario, effort, output.progress):
                     done.append(each)
-                    documents.extend(map(judged_object, each.told))
+                    stories.extend(map(judged_story, each.told))
                     output.say(line(each, output.style))
     finally:
         # However it ends, what is known is said.

@@ -11,8 +11,7 @@ from lab.commands.running import demand_linux, exit_status, look_here, reported,
 from lab.corpus import BadFile, Corpus
 from lab.loop import Plan
 from lab.report.compare import compare
-from lab.report.html.story import Led, Story
-from lab.report.json import result_object
+from lab.report.story import Led, Story
 from lab.report.style import wrapped
 from lab.report.terminal import render
 from lab.search.named import UnknownStrategy, WrongSetting
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Find the bug's schedule, lead the fix along it; the exit status is the fix's."""
-    output = Output(arguments.json, html=arguments.html)
+    output = Output.asked(arguments)
     demand_linux()
     from lab.comparison import guided, leading
 
@@ -36,12 +35,11 @@ def execute(arguments: argparse.Namespace) -> int:
     names = [each for each in (arguments.bug, arguments.fix) if not _is_run(each)]
     arguments.given = settings(arguments.settings, select(names))
     fix = _target(arguments.fix, arguments, _parameters(arguments.bug))
-    with reported(output) as documents:
+    with reported(output) as stories:
         found = _found(arguments, output)
-        documents.append(result_object(found))
         finding = leading(found)
         if finding is None:
-            output.tell(Story(found))
+            stories.append(Story(found))
             output.say(render(found, output.style))
             output.say(
                 "  Nothing to compare: it showed nothing; try more with --schedules, or another "
@@ -49,9 +47,8 @@ def execute(arguments: argparse.Namespace) -> int:
             )
             return 3
         guidance = guided(fix, finding, max_steps=arguments.max_steps)
-        documents.append(result_object(guidance.result))
         led = Led(guidance.result, guidance.events, guidance.waits)
-        output.tell(Story(found, finding, (led,)))
+        stories.append(Story(found, finding, (led,)))
         output.say(wrapped(finding.summary, indent=""))
         if not finding.key_steps:
             for detail in finding.details:

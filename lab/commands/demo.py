@@ -29,7 +29,7 @@ _NEXT = (
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run and show everything; the exit status is that of `lab check`."""
-    output = Output(arguments.json)
+    output = Output.asked(arguments)
     everything = cases(catalogue())
     isolation = Isolation(arguments.isolation)
     plan = Plan(runs=arguments.runs, isolation=isolation, until_shown=True)
@@ -37,13 +37,13 @@ def execute(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     output.say(_welcome(plan.runs))
     try:
-        with reported(output) as documents:
+        with reported(output) as stories:
             for family, group in groupby(everything, key=lambda case: case.family):
                 output.say(f"\n{rule(family, output.style)}")
                 for case in group:
                     shown.append([])
                     try:
-                        for each in judged(case.members, plan, output, documents):
+                        for each in judged(case.members, plan, output, stories):
                             shown[-1].append(each)
                     finally:
                         # Half a case too: Ctrl-C shows what was found so far.

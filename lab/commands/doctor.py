@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lab import __version__
 from lab.commands.output import Output
-from lab.report.json import FORMAT
+from lab.report.load import FORMAT
 from lab.report.style import wrapped
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     The exit status is 0 whatever is missing: the answer was given, and observing works without.
     """
-    output = Output(arguments.json)
+    output = Output.asked(arguments)
     from lab.run.capabilities import survey
 
     capabilities = survey()

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, exit_status, reported
-from lab.report.html.story import Story
-from lab.report.json import result_object
+from lab.report.story import Story
 from lab.report.terminal import render
 from lab.run.limits import Isolation, Limits
 
@@ -34,19 +33,19 @@ def execute(arguments: argparse.Namespace) -> int:
                 "lab exec: --explore needs namespaces: leave --isolation snapshots away"
             )
         return of_command(arguments.program, arguments)
-    output = Output(arguments.json, html=arguments.html, to_stderr=True)
+    output = Output.asked(arguments, to_stderr=True)
     demand_linux()
     from lab.run.observe import observe_command
     from lab.verdict import conclude
 
-    with reported(output) as documents:
+    with reported(output) as stories:
         began = time.monotonic()
         trace = observe_command(
             arguments.program,
             limits=Limits(seconds=arguments.time_limit or Limits().seconds),
             isolation=Isolation(arguments.isolation),
             # The document is then all that stdout holds.
-            program_output_to_stderr=arguments.json == "-",
+            program_output_to_stderr=output.takes_stdout,
         )
         result = conclude(
             [trace],
@@ -54,8 +53,7 @@ def execute(arguments: argparse.Namespace) -> int:
             seconds=time.monotonic() - began,
         )
         output.say(render(result, output.style))
-        documents.append(result_object(result))
-        output.tell(Story(result))
+        stories.append(Story(result))
     return exit_status([result.verdict])
 
 

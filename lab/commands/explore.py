@@ -9,8 +9,7 @@ from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, exit_status, look_here, reported, settings
 from lab.corpus import BadFile, Corpus
 from lab.loop import Plan
-from lab.report.html.story import Story
-from lab.report.json import result_object
+from lab.report.story import Story
 from lab.report.terminal import render
 from lab.run.limits import LabError
 from lab.search.named import UnknownStrategy, WrongSetting
@@ -43,9 +42,7 @@ def execute(arguments: argparse.Namespace) -> int:
     except LabError as error:
         raise UsageError(f"{error}; a function is given as MODULE:NAME") from error
     targets += (target(body, time_limit=arguments.time_limit) for body in bodies)
-    return explore(
-        targets, arguments, Output(arguments.json, html=arguments.html), arguments.schedules
-    )
+    return explore(targets, arguments, Output.asked(arguments), arguments.schedules)
 
 
 def explore(
@@ -54,6 +51,7 @@ def explore(
     """Explore one target after the other and report on each as soon as it is done."""
     demand_linux()
     from lab.exploration import explored
+    from lab.target import begins
 
     plan = Plan(
         schedules,
@@ -63,7 +61,7 @@ def explore(
         arguments.strict_races,
     )
     verdicts: list[Verdict] = []
-    with reported(output) as documents:
+    with reported(output) as stories:
         for wanted in targets:
             results = explored(
                 wanted,
@@ -83,8 +81,7 @@ def explore(
                         output.say()
                     output.say(render(result, output.style))
                     verdicts.append(result.verdict)
-                    documents.append(result_object(result))
-                    output.tell(Story(result))
+                    stories.append(Story(result, where=begins(wanted)))
             except BadFile as bad:
                 raise UsageError(str(bad)) from bad
             except (UnknownStrategy, WrongSetting) as mistake:
@@ -97,6 +94,4 @@ def of_command(program: Sequence[str], arguments: argparse.Namespace) -> int:
     from lab.target import target
 
     wanted = target(tuple(program), time_limit=arguments.time_limit)
-    return explore(
-        [wanted], arguments, Output(arguments.json, html=arguments.html), arguments.explore
-    )
+    return explore([wanted], arguments, Output.asked(arguments), arguments.explore)

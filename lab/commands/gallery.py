@@ -18,9 +18,9 @@ from lab.finding import Result, Verdict
 from lab.loop import MOST_STEPS, Plan
 from lab.report.html import page
 from lab.report.html.gallery import Card, index
-from lab.report.html.story import Code, Led, Story
-from lab.report.json import result_object, write
+from lab.report.json import write
 from lab.report.pictures import pictured, small
+from lab.report.story import Code, Led, Story
 from lab.report.style import wrapped
 from lab.report.terminal import count
 from lab.search.named import DEFAULT
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Catch each bug, lead its fixes along, and write a page of it; 1 if one was not caught."""
-    output = Output(arguments.json)
+    output = Output.asked(arguments)
     demand_linux()
     everything = catalogue()
     asked = set(select(arguments.ids))
@@ -45,12 +45,12 @@ def execute(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     cards: list[Card] = []
     unlike: list[str] = []
-    with reported(output) as documents:
+    with reported(output) as stories:
         for number, case in enumerate(wanted, 1):
             assert case.bug
             output.progress(f"{number} of {len(wanted)}: {case.bug.id}")
             story = _story(case, everything, arguments.schedules)
-            documents.extend(map(result_object, (story.result, *(x.result for x in story.led))))
+            stories.append(story)
             cards.append(_hung(folder, case.bug, story))
             unlike += _unlike(case, story)
             _write(folder / "index.html", index(cards))

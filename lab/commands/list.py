@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print the catalogue."""
-    output = Output(arguments.json)
+    output = Output.asked(arguments)
     scenarios = catalogue()
     for family, group in groupby(cases(scenarios), key=lambda case: case.family):
         of_family = tuple(group)

@@ -1,16 +1,20 @@
-"""Where a command's outputs go: text for people, one JSON document for programs, one page."""
+"""Where a command's outputs go: text for people, and its report in each form asked for."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from lab.report.formats import FORMATS, rendered
 from lab.report.style import Style
 
 if TYPE_CHECKING:
-    from lab.report.html.story import Story
+    import argparse
+
+    from lab.report.story import Report
 
 
 class UsageError(Exception):
@@ -22,29 +26,42 @@ class OutputError(Exception):
 
 
 class Output:
-    """The text of a command, and its JSON document and its HTML page if they were asked for.
+    """The text of a command, and the files that were asked for.
 
-    With the JSON on standard output, the text goes to standard error, and neither spoils the
+    With one of them on standard output, the text goes to standard error, and neither spoils the
     other. `to_stderr` sends it there always: for a command whose standard output is the
     program's.
+
+    Args:
+        files: for each form of `FORMATS` that is asked for, the name of a file, or - for stdout.
+        to_stderr: see above.
+
+    Raises UsageError for a file that cannot be written: before the runs, not after them.
     """
 
-    def __init__(
-        self, json: str | None, *, html: str | None = None, to_stderr: bool = False
-    ) -> None:
-        self._json, self._html = json, html
-        self._stories: list[Story] = []
-        self._stream: TextIO = sys.stderr if to_stderr or json == "-" else sys.stdout
+    def __init__(self, files: Mapping[str, str | None], *, to_stderr: bool = False) -> None:
+        self._files = {form: name for form, name in files.items() if name is not None}
+        on_stdout = [form for form, name in self._files.items() if name == "-"]
+        if len(on_stdout) > 1:
+            both = " and ".join(f"--{form}" for form in on_stdout)
+            raise UsageError(f"{both}: only one of them can go to stdout; give the others a file")
+        self.takes_stdout = bool(on_stdout)
+        self._stream: TextIO = sys.stderr if to_stderr or on_stdout else sys.stdout
         self.style = Style.of(self._stream)
         self._progress_shown = False
-        if json == "":
-            raise UsageError("--json: the name is empty; give a file's name, or - for stdout")
-        if json and json != "-":
-            _refuse_unwritable("--json", Path(json))
-        if html in ("", "-"):
-            raise UsageError(f"--html {html}: give a file's name, for a browser to open")
-        if html:
-            _refuse_unwritable("--html", Path(html))
+        for form, name in self._files.items():
+            if not name:
+                raise UsageError(
+                    f"--{form}: the name is empty; give a file's name, or - for stdout"
+                )
+            if name != "-":
+                _refuse_unwritable(form, Path(name))
+
+    @classmethod
+    def asked(cls, arguments: argparse.Namespace, *, to_stderr: bool = False) -> Output:
+        """What the command line asks for. Raises as the class does."""
+        files = {form: getattr(arguments, form, None) for form in FORMATS}
+        return cls(files, to_stderr=to_stderr)
 
     def say(self, text: str = "") -> None:
         """Write a line at once, so that a reader sees each result as it comes.
@@ -63,47 +80,32 @@ class Output:
         sys.stderr.flush()
         self._progress_shown = bool(text)
 
+    def report(self, report: Report) -> None:
+        """Write the report in every form that was asked for.
+
+        Raises UsageError if a file cannot be written, OutputError if standard output cannot.
+        """
+        for form in self._files:
+            self._put(form, rendered(form, report))
+
     def document(self, data: object) -> None:
-        """Write the JSON document, if one was asked for.
+        """Write JSON that is no report, if it was asked for. Raises as `report` does."""
+        if "json" in self._files:
+            from lab.report.json import encode
 
-        Raises UsageError if the file cannot be written, OutputError if standard output cannot.
-        """
-        if not self._json:
-            return
-        from lab.report.json import encode, write
+            self._put("json", encode(data))
 
-        if self._json == "-":
-            _write(sys.stdout, encode(data))
-            return
-        try:
-            write(Path(self._json), encode(data))
-        except OSError as error:
-            raise UsageError(f"--json {self._json}: {error.strerror}") from error
-
-    def tell(self, story: Story) -> None:
-        """Put a story into the page."""
-        if self._html:
-            self._stories.append(story)
-
-    def page(self, *, stopped: str = "") -> None:
-        """Write the page with all that was told, if one was asked for.
-
-        Args:
-            stopped: why the command ended before it had done everything.
-
-        Raises UsageError if the file cannot be written.
-        """
-        if not self._html:
-            return
-        from lab.excerpts import excerpts
-        from lab.report.html import page
+    def _put(self, form: str, text: str) -> None:
         from lab.report.json import write
 
-        sources = excerpts(event for story in self._stories for event in story.events)
+        name = self._files[form]
+        if name == "-":
+            _write(sys.stdout, text)
+            return
         try:
-            write(Path(self._html), page(self._stories, sources=sources, stopped=stopped))
+            write(Path(name), text)
         except OSError as error:
-            raise UsageError(f"--html {self._html}: {error.strerror}") from error
+            raise UsageError(f"--{form} {name}: {error.strerror}") from error
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -118,14 +120,16 @@ def _write(stream: TextIO, text: str) -> None:
         ) from error
 
 
-def _refuse_unwritable(option: str, path: Path) -> None:
+def _refuse_unwritable(form: str, path: Path) -> None:
     # Said before the runs and not after them: their results would be lost.
     folder = path.resolve().parent
     if path.is_dir():
-        raise UsageError(f"{option} {path}: that is a directory; give a file's name")
+        raise UsageError(
+            f"--{form} {path}: that is a directory; give a file's name, or - for stdout"
+        )
     if not folder.is_dir():
-        raise UsageError(f"{option} {path}: there is no directory {folder}; make it first")
+        raise UsageError(f"--{form} {path}: there is no directory {folder}; make it first")
     special = path.exists() and not path.is_file()
     # A regular file is replaced, which takes the right to write to its directory.
     if not os.access(path if special else folder, os.W_OK):
-        raise UsageError(f"{option} {path}: not writable; choose another place")
+        raise UsageError(f"--{form} {path}: not writable; choose another place, or - for stdout")

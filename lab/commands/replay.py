@@ -9,8 +9,7 @@ from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, exit_status, look_here, reported
 from lab.corpus import BadFile, read
 from lab.report.compare import listing
-from lab.report.html.story import Story
-from lab.report.json import result_object
+from lab.report.story import Story
 from lab.report.terminal import render
 from lab.search.token import BadToken
 
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Replay and report; a replay that goes another way is undecided, whatever came of it."""
-    output = Output(arguments.json, html=arguments.html)
+    output = Output.asked(arguments)
     demand_linux()
     from lab.exploration import replay
 
     look_here()
-    with reported(output) as documents:
+    with reported(output) as stories:
         try:
             result = replay(
                 token_of(arguments.token),
@@ -39,8 +38,7 @@ def execute(arguments: argparse.Namespace) -> int:
             shown = listing([event for event in steps if event.step <= arguments.until])
             output.say(shown or "  No steps to show: the run showed no finding that has them.")
         output.say(render(result, output.style))
-        documents.append(result_object(result))
-        output.tell(Story(result))
+        stories.append(Story(result))
     return exit_status([result.verdict])
 
 

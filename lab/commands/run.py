@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 from lab.catalogue import select
 from lab.commands.output import Output
-from lab.commands.running import Plan, exit_status, observed, reported, settings
-from lab.report.html.story import Story
-from lab.report.json import result_object
+from lab.commands.running import Plan, exit_status, observed, reported, settings, story
 from lab.report.terminal import render
 from lab.run.limits import Isolation
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run what was asked for; the exit status is the worst verdict's."""
-    output = Output(arguments.json, html=arguments.html)
+    output = Output.asked(arguments)
     scenarios = select(arguments.ids)
     plan = Plan(
         runs=arguments.runs,
@@ -29,13 +27,12 @@ def execute(arguments: argparse.Namespace) -> int:
         settings=settings(arguments.settings, scenarios),
     )
     verdicts: list[Verdict] = []
-    with reported(output) as documents:
+    with reported(output) as stories:
         for scenario in scenarios:
             for result in observed(scenario, plan, output.progress):
                 if verdicts:
                     output.say()
                 output.say(render(result, output.style))
                 verdicts.append(result.verdict)
-                documents.append(result_object(result))
-                output.tell(Story(result))
+                stories.append(story(scenario, result))
     return exit_status(verdicts)

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from lab.catalogue import missing
 from lab.check import Judged, judge
 from lab.commands.output import Output, UsageError
+from lab.excerpts import excerpts
 from lab.finding import Kind, Result, Verdict
-from lab.report.json import document, judged_object
+from lab.report.story import Report, Story
 from lab.run.limits import Isolation, LabError, Limits
 from lab.scenario import DeclarationError, Scenario
+from lab.source import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -109,16 +111,16 @@ def observed(
 
 
 def judged(
-    scenarios: Iterable[Scenario], plan: Plan, output: Output, documents: list[dict[str, Any]]
+    scenarios: Iterable[Scenario], plan: Plan, output: Output, stories: list[Story]
 ) -> Iterator[Judged]:
-    """Run scenarios, compare each with its declaration and add it to the JSON document.
+    """Run scenarios, compare each with its declaration and add it to the report.
 
     Interrupts and raises as `observed` does.
     """
     for scenario in scenarios:
         for result in observed(scenario, plan, output.progress):
             verdict = judge(scenario, result)
-            documents.append(judged_object(verdict))
+            stories.append(judged_story(verdict))
             yield verdict
 
 
@@ -145,12 +147,12 @@ def settings(texts: Sequence[str], scenarios: Iterable[Scenario]) -> dict[str, s
 
 
 @contextmanager
-def reported(output: Output) -> Iterator[list[dict[str, Any]]]:
-    """Collect results as JSON objects and write the document in the end, however that comes."""
-    results: list[dict[str, Any]] = []
+def reported(output: Output) -> Iterator[list[Story]]:
+    """Collect what there is to tell and write the report in the end, however that comes."""
+    stories: list[Story] = []
     stopped = ""
     try:
-        yield results
+        yield stories
     except KeyboardInterrupt:
         stopped = "Ctrl-C"
         raise
@@ -159,8 +161,20 @@ def reported(output: Output) -> Iterator[list[dict[str, Any]]]:
         raise
     finally:
         output.progress("")
-        output.document(document(results, stopped=stopped))
-        output.page(stopped=stopped)
+        sources = excerpts(event for story in stories for event in story.events)
+        output.report(Report(tuple(stories), sources, stopped))
+
+
+def story(scenario: Scenario, result: Result, differences: tuple[str, ...] | None = None) -> Story:
+    """What there is to tell of a scenario, and of its comparison with what it declares."""
+    return Story(
+        result, summary=scenario.summary, where=place(scenario.body), differences=differences
+    )
+
+
+def judged_story(judged: Judged) -> Story:
+    """The same, of one that was compared."""
+    return story(judged.scenario, judged.result, judged.differences)
 
 
 def exit_status(verdicts: Iterable[Verdict]) -> int:

@@ -9,11 +9,10 @@ from lab.catalogue import saved_schedules
 from lab.check import judge
 from lab.commands.checking import Effort, committed
 from lab.commands.output import Output, UsageError
-from lab.commands.running import reported
+from lab.commands.running import judged_story, reported
 from lab.corpus import BadFile, Corpus, read
 from lab.finding import Verdict
 from lab.loop import Plan
-from lab.report.json import judged_object
 from lab.report.style import Style, cut
 from lab.report.terminal import count, kinds
 from lab.search.named import DEFAULT
@@ -77,10 +76,10 @@ def execute(scenarios: Sequence[Scenario], output: Output, *, everything: bool) 
         everything: there are no others, so that what belongs to none of them can go.
     """
     done: list[Kept] = []
-    with reported(output) as documents:
+    with reported(output) as stories:
         for bug in (scenario for scenario in scenarios if scenario.expects):
             done.append(kept(bug, output.progress))
-            documents.append(judged_object(judge(bug, done[-1].result)))
+            stories.append(judged_story(judge(bug, done[-1].result)))
             output.say(_line(done[-1], output.style))
         for path in cleared(scenarios) if everything else ():
             output.say(f"  removed: {path.name}, whose scenario is not there")

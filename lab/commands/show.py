@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print each bug that was asked for with its fixes, and each fix with its bug."""
-    output = Output(arguments.json)
+    output = Output.asked(arguments)
     wanted = select(arguments.ids)
     everything = catalogue()
     documents = []

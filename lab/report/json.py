@@ -1,7 +1,8 @@
-"""Results and catalogues as JSON: format 1, to which keys may be added and none taken away.
+"""Reports and catalogues as JSON: format 1, to which keys may be added and none taken away.
 
-Written in ASCII: a name that came from a program cannot then disturb a terminal, and the document
-is valid UTF-8 wherever it goes.
+A report is saved whole, so that `lab.report.load` can read it back and any other form can be made
+from the file. Written in ASCII: a name that came from a program cannot then disturb a terminal, and
+the document is valid UTF-8 wherever it goes.
 """
 
 from __future__ import annotations
@@ -11,32 +12,35 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab import __version__
+from lab.finding import Kind
+from lab.report.load import FORMAT
+from lab.report.terminal import again
 
 if TYPE_CHECKING:
-    from lab.check import Judged
-    from lab.finding import Occurrence, Result
+    from lab.finding import Finding, Occurrence, Result
+    from lab.report.story import Report, Story
     from lab.scenario import Scenario
+    from lab.search.guided import Wait
     from lab.trace import Event
-
-FORMAT = 1
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def result_object(result: Result) -> dict[str, Any]:
     """One result as plain data."""
+    strict = any(finding.kind is Kind.DATA_RACE for finding in result.findings)
     return {
         "scenario": result.scenario,
         "mode": result.mode,
         "verdict": result.verdict,
         "runs": result.runs,
-        "seconds": round(result.seconds, 6),
-        "findings": [_finding(occurrence) for occurrence in result.occurrences],
+        "seconds": result.seconds,
+        "findings": [_finding(occurrence, strict=strict) for occurrence in result.occurrences],
         "reason": result.reason,
         "notes": list(result.notes),
         "outcomes": [
@@ -54,21 +58,43 @@ def result_object(result: Result) -> dict[str, Any]:
     }
 
 
-def judged_object(judged: Judged) -> dict[str, Any]:
-    """One result, and in what it differs from what its scenario declares."""
-    return result_object(judged.result) | {"differences": list(judged.differences)}
+def story_object(story: Story) -> dict[str, Any]:
+    """A result with all that belongs to it: how its fixes fared, where the program is."""
+    told = result_object(story.result) | {
+        "summary": story.summary,
+        "where": story.where,
+        "leading": None if story.leading is None else _place(story.leading, story.result),
+        "led": [
+            {
+                "result": result_object(led.result),
+                "steps": [_step(event) for event in led.events],
+                "waits": [_wait(wait) for wait in led.waits],
+            }
+            for led in story.led
+        ],
+        "code": [dataclasses.asdict(code) for code in story.code],
+    }
+    if story.differences is not None:
+        told["differences"] = list(story.differences)
+    return told
 
 
-def document(results: Iterable[Mapping[str, Any]], *, stopped: str = "") -> dict[str, Any]:
-    """What `--json` writes about runs.
+def render(report: Report) -> str:
+    """The whole report, as `--json` writes it.
 
-    Args:
-        results: what `result_object` made, with whatever a command adds.
-        stopped: why the command ended before it had done everything; then the document has a
-            key `stopped`, so that a partial document cannot be taken for a whole one.
+    If the command ended before it had done everything it has a key `stopped`, so that a partial
+    document cannot be taken for a whole one.
     """
-    whole: dict[str, Any] = {"format": FORMAT, "lab": __version__, "results": list(results)}
-    return whole | {"stopped": stopped} if stopped else whole
+    whole: dict[str, Any] = {
+        "format": FORMAT,
+        "lab": __version__,
+        "results": [story_object(story) for story in report.stories],
+        "sources": {
+            name: {str(number): line for number, line in lines.items()}
+            for name, lines in report.sources.items()
+        },
+    }
+    return encode(whole | {"stopped": report.stopped} if report.stopped else whole)
 
 
 def scenario_object(scenario: Scenario) -> dict[str, Any]:
@@ -116,7 +142,11 @@ def write(path: Path, text: str) -> None:
         raise
 
 
-def _finding(occurrence: Occurrence) -> dict[str, Any]:
+def _place(leading: Finding, result: Result) -> int:
+    return next(index for index, each in enumerate(result.findings) if each == leading)
+
+
+def _finding(occurrence: Occurrence, *, strict: bool) -> dict[str, Any]:
     finding = occurrence.finding
     return {
         "kind": finding.kind,
@@ -128,6 +158,7 @@ def _finding(occurrence: Occurrence) -> dict[str, Any]:
         "details": list(finding.details),
         "seen_in": occurrence.runs,
         "schedule": finding.schedule,
+        "replay": again(finding.schedule, strict_races=strict) if finding.schedule else "",
         "key_steps": list(finding.key_steps),
         "shrunk": dataclasses.asdict(finding.shrunk) if finding.shrunk else None,
         "steps": [_step(event) for event in finding.steps],
@@ -148,7 +179,15 @@ def _step(event: Event) -> dict[str, Any]:
         "result": event.result,
         "where": event.where,
         "time": event.time,
+        "also": list(event.also),
+        "waits": event.waits,
+        "timed": event.timed,
     }
+
+
+def _wait(wait: Wait) -> dict[str, Any]:
+    """Before which step, and what the process stood before."""
+    return {"step": wait.step, "pending": dataclasses.asdict(wait.pending)}
 
 
 def _clean(data: Any) -> Any:

@@ -9,7 +9,7 @@ from lab.report.svg import Panel, svg
 
 if TYPE_CHECKING:
     from lab.finding import Finding
-    from lab.report.html.story import Story
+    from lab.report.story import Story
 
 
 _SMALL = 9

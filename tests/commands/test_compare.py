@@ -109,7 +109,8 @@ def test_a_saved_schedule_will_do_for_the_bug(
     capsys.readouterr()
 
     assert main(["compare", "--json", "-", str(file), GUARDED]) == 0
-    bug, fix = json.loads(capsys.readouterr().out)["results"]
+    (bug,) = json.loads(capsys.readouterr().out)["results"]
+    (fix,) = (led["result"] for led in bug["led"])
     assert (bug["scenario"], bug["verdict"]) == (RACY, "failed")
     assert (fix["scenario"], fix["verdict"]) == (GUARDED, "passed")
     assert any("P2 waits" in note for note in fix["notes"])

@@ -48,7 +48,6 @@ def test_any_command_that_runs_something_writes_a_page(
     [
         (["gallery", "{file}"], "give a directory"),
         (["gallery", "{file}/below"], "give a directory"),
-        (["run", "signal", "--html", "-"], "give a file's name"),
         (["run", "signal", "--html", "{folder}"], "that is a directory"),
     ],
 )

@@ -11,7 +11,8 @@ import pytest
 
 from lab import __version__
 from lab.finding import Finding, Kind, Outcome, Result, Shrinkage, Verdict
-from lab.report.json import document, encode, result_object, scenario_object, write
+from lab.report.json import encode, render, scenario_object, write
+from lab.report.story import Report, Story
 from lab.scenario import declared, scenario
 from lab.trace import Action, Event
 
@@ -50,7 +51,7 @@ FAILED = Result(
 
 
 def test_a_result_holds_everything_under_the_promised_keys() -> None:
-    assert json.loads(encode(document([result_object(FAILED)]))) == {
+    assert json.loads(render(Report((Story(FAILED),), {"a.py": {3: "x = 1"}}))) == {
         "format": 1,
         "lab": __version__,
         "results": [
@@ -71,6 +72,7 @@ def test_a_result_holds_everything_under_the_promised_keys() -> None:
                         "details": ["3 messages"],
                         "seen_in": 2,
                         "schedule": "1token",
+                        "replay": "1token",
                         "key_steps": [7],
                         "shrunk": {
                             "before": 9,
@@ -93,6 +95,9 @@ def test_a_result_holds_everything_under_the_promised_keys() -> None:
                                 "result": None,
                                 "where": "",
                                 "time": 0.0,
+                                "also": [],
+                                "waits": False,
+                                "timed": False,
                             }
                         ],
                     }
@@ -108,14 +113,20 @@ def test_a_result_holds_everything_under_the_promised_keys() -> None:
                 "stale": [],
                 "elsewhere": [],
                 "output": "hello",
+                "summary": "",
+                "where": "",
+                "leading": None,
+                "led": [],
+                "code": [],
             }
         ],
+        "sources": {"a.py": {"3": "x = 1"}},
     }
 
 
 def test_a_document_that_was_stopped_cannot_be_taken_for_a_whole_one() -> None:
-    assert "stopped" not in document([])
-    assert document([], stopped="Ctrl-C")["stopped"] == "Ctrl-C"
+    assert "stopped" not in json.loads(render(Report(())))
+    assert json.loads(render(Report((), stopped="Ctrl-C")))["stopped"] == "Ctrl-C"
 
 
 def test_a_scenario_tells_its_declaration() -> None:

@@ -19,15 +19,17 @@ from lab.report.glyphs import GLYPHS, WORDS
 from lab.report.html.story import story_object
 from lab.report.json import encode
 from lab.report.style import printable
-from lab.report.terminal import render
+from lab.report.terminal import render as told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lab.report.html.story import Story
+    from lab.report.story import Report, Story
 
-Sources = dict[str, dict[int, str]]
-"""For each file, lines of it by their numbers."""
+
+def render(report: Report) -> str:
+    """The whole report as a page."""
+    return page(report.stories, sources=report.sources, stopped=report.stopped)
 
 
 def page(
@@ -61,7 +63,7 @@ def page(
         "{title}": escape(printable(name)),
         "{style}": read("report.css"),
         "{brand}": f'<a href="{escape(home)}">← race-lab</a>' if home else "race-lab",
-        "{text}": escape("\n\n".join(render(story.result) for story in stories)),
+        "{text}": escape("\n\n".join(told(story.result) for story in stories)),
         "{version}": __version__,
         "{data}": _inert(data),
         "{script}": script,

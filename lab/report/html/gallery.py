@@ -20,7 +20,7 @@ from lab.report.terminal import count, kinds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.report.html.story import Story
+    from lab.report.story import Story
 
 _GLYPHS = {Verdict.FAILED: "✗", Verdict.PASSED: "✓", Verdict.PROVED: "✓"}
 

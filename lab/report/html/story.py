@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lab.finding import Kind
@@ -13,54 +12,11 @@ from lab.report.picture import Picture, draw, picture
 from lab.report.terminal import again, shrunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from lab.finding import Finding, Result
-    from lab.search.guided import Wait
+    from lab.finding import Finding
+    from lab.report.story import Story
     from lab.trace import Event
-
-
-@dataclass(frozen=True)
-class Led:
-    """A fix, led along the schedule of a bug."""
-
-    result: Result
-    events: tuple[Event, ...]
-    waits: tuple[Wait, ...]
-    """Where it could not follow."""
-
-
-@dataclass(frozen=True)
-class Code:
-    """How a fix differs from its bug."""
-
-    fix: str
-    lines: tuple[str, ...]
-    """Of both, each after its sign: "-" of the bug alone, "+" of the fix alone, " " of both."""
-    explanation: str = ""
-    """What the fix changes, in words."""
-
-
-@dataclass(frozen=True)
-class Story:
-    """A result and, where a finding of it was tried on fixes, what these did."""
-
-    result: Result
-    leading: Finding | None = None
-    """The finding of it that the fixes were led along."""
-    led: tuple[Led, ...] = ()
-    summary: str = ""
-    """What the program is, in a sentence."""
-    code: tuple[Code, ...] = ()
-    """How each fix differs from it."""
-
-    @property
-    def events(self) -> Iterator[Event]:
-        """Every step that is shown."""
-        for finding in self.result.findings:
-            yield from finding.steps
-        for led in self.led:
-            yield from led.events
 
 
 def story_object(story: Story) -> dict[str, Any]:

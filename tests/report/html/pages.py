@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.finding import Finding, Kind, Outcome, Result, Verdict
-from lab.report.html.story import Led, Story
+from lab.report.story import Led, Story
 from lab.search.guided import Wait
 from lab.search.strategy import Pending
 from lab.trace import Action, Event

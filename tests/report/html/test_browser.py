@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lab.report.html import page
-from lab.report.html.story import Story
+from lab.report.story import Story
 from tests.report.html.pages import beside, long_and_evil
 
 _FLAGS = [

@@ -13,7 +13,8 @@ import pytest
 from lab.finding import Finding, Kind, Result, Verdict
 from lab.report.html import page
 from lab.report.html.gallery import Card, index
-from lab.report.html.story import Story, align, story_object
+from lab.report.html.story import align, story_object
+from lab.report.story import Story
 from tests.detect.events import in_order, read, write
 from tests.report.html.pages import EVIL, beside, long_and_evil
 
