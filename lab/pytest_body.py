@@ -17,6 +17,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ class Body:
     def __init__(self, item: pytest.Function) -> None:
         self._item = item
         self._mark = f"[{uuid.uuid4()}]"
+        self.on_failure: Callable[[TracebackType | None], None] | None = None
+        """Called in the run, before it is torn down, with where it failed."""
 
     def __call__(self) -> None:
         """Run the test in this process, as pytest would.
@@ -41,6 +44,10 @@ class Body:
             _raise_recorded(item)
         except (pytest.skip.Exception, pytest.xfail.Exception) as given_up:
             sys.stdout.write(f"{self._mark}{type(given_up).__name__}:{given_up.msg}{self._mark}\n")
+            raise
+        except Exception as error:
+            if self.on_failure:
+                self.on_failure(error.__traceback__)
             raise
         finally:
             # A child that the test forked and let run on to here is not the one to tidy up.

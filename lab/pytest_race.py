@@ -24,7 +24,7 @@ from lab.pytest_surroundings import surroundings
 from lab.report.terminal import render
 from lab.run.limits import LabError, Limits
 from lab.run.root import Function
-from lab.search.token import Origin, Source
+from lab.search.token import Origin, Source, Token
 from lab.target import Explorable, Target, target
 
 _SETTINGS = frozenset(inspect.signature(explore).parameters) - {
@@ -122,7 +122,10 @@ def _run(item: pytest.Function, body: Body, settings: dict[str, Any]) -> Result:
     wanted = Target(Origin(Source.TEST, (item.nodeid,)), item.nodeid, program, limits)
     try:
         if token is not None:
-            return replay(token, wanted, strict_races=settings.get("strict_races", False))
+            result = replay(token, wanted, strict_races=settings.get("strict_races", False))
+            if item.config.option.usepdb and result.verdict is Verdict.FAILED:
+                _debug(item, body, wanted, token)
+            return result
         return explore(wanted, **settings)
     except LabError as error:
         if not refused(error, item.config):
@@ -131,6 +134,12 @@ def _run(item: pytest.Function, body: Body, settings: dict[str, Any]) -> Result:
             pytest.PytestWarning(f"{item.nodeid} ran once and freely, under no control: {error}")
         )
         return _observed(program, limits)
+
+
+def _debug(item: pytest.Function, body: Body, wanted: Target, token: str) -> None:
+    from lab.pytest_debugger import debug  # heavy, and seldom wanted
+
+    debug(item, body, wanted, Token.read(token))
 
 
 def _observed(program: Function, limits: Limits) -> Result:

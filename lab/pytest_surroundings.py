@@ -45,7 +45,7 @@ class Watch:
         Args:
             alone: there are no other workers of pytest-xdist.
         """
-        self._alone = alone
+        self._alone, self._process = alone, os.getpid()
         self._since = file_clock()
         self._queues = queue_directory()
         self._made: dict[Key, Entry] = {}
@@ -55,6 +55,8 @@ class Watch:
         self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
     ) -> Generator[None, object, object]:
         """Note what the fixture makes."""
+        if os.getpid() != self._process:
+            return (yield)  # in a run, whose objects are its own
         if fixturedef.scope == "function" and "race" not in request.fixturenames:
             return (yield)
         before = {entry.key for entry in self._present()}
@@ -71,7 +73,8 @@ class Watch:
     def surroundings(self) -> Surroundings:
         """What was made so far and is still there."""
         there = {entry.key: entry for entry in self._present()} if self._made else {}
-        return Surroundings(tuple(there[key] for key in self._made if key in there), self._since)
+        kept = tuple(there[key] for key in self._made if key in there)
+        return Surroundings(kept, since=self._since)
 
     def _present(self) -> Iterator[Entry]:
         for entry in ipc_tables.listing(self._queues):

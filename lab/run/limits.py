@@ -20,6 +20,8 @@ class Surroundings:
 
     objects: tuple[Entry, ...] = ()
     """IPC objects of the host. Where there are any, runs stay in the host's IPC namespace."""
+    descriptors: frozenset[int] = frozenset()
+    """Open in this process, and to be so in the runs."""
     since: float = float("inf")
     """Files of the working directory that were made after this (by the file system's clock, in
     seconds since 1970) and before the first run."""

@@ -239,7 +239,7 @@ class Runner:
             letterbox,
             (nothing, output.descriptor, output.descriptor),
             seccomp.assemble(rules),
-            self._objects.descriptors,
+            self._objects.descriptors | self._limits.surroundings.descriptors,
         )
         init = os.fork()
         if init == 0:
