@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lab.check import Check, Checked
 
 _NAME = 36
-_DETAIL = 29
+_DETAIL = 28
 """Together with the mark and the role this fills a line."""
 
 
@@ -29,7 +29,7 @@ def line(checked: Checked, style: Style = PLAIN) -> str:
     else:
         start = style.paint(f"{style.good} ok     ", "green")
     name = f"{cut(scenario.id, _NAME):<{_NAME}}"
-    return f"{start} {scenario.role}  {name} {cut(_how(checked), _DETAIL)}".rstrip()
+    return f"{start} {scenario.role}  {name} {_how(checked)}".rstrip()
 
 
 def summary(check: Check) -> str:
@@ -53,7 +53,7 @@ def _how(checked: Checked) -> str:
     """What was found, and in how many schedules; of a fix, for how many it held."""
     found = kinds(checked.judged[0].result)
     if not checked.controlled:
-        return found
+        return cut(found, _DETAIL)
     result = checked.controlled[-1].result
     if result.verdict is Verdict.PROVED:
         runs = "proved"
@@ -64,7 +64,8 @@ def _how(checked: Checked) -> str:
         runs = f"found in {most}"
     else:
         runs = count(result.runs, "schedule")
-    return ": ".join(part for part in (found or kinds(result), runs) if part)
+    told = cut(found or kinds(result), _DETAIL - len(f": {runs}"))
+    return f"{told}: {runs}" if told else runs
 
 
 def effort_table(check: Check, style: Style = PLAIN) -> str:
