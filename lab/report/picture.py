@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 _TEXT = 60
 _VALUE = 18
-_LABEL = 22
+_NAME = 16
+_CHANGES = frozenset({Action.WRITE, Action.UPDATE, Action.SEND, Action.CREATE, Action.REMOVE})
 _LIVES = frozenset({Action.FORK, Action.START, Action.EXIT, Action.EXEC})
 _TOUCHING = frozenset(
     {
@@ -167,20 +168,18 @@ def _held_for_ever(lanes: Sequence[Lane]) -> Iterator[Hold]:
 
 def _mark(event: Event, lane: int, role: str, loud: set[str]) -> Mark:
     failed = event.result is not None and event.result < 0
-    lost = role == "damage" and event.action in (Action.WRITE, Action.UPDATE)
+    lost = role == "damage" and event.action in _CHANGES
     name = short(event.object)
     at = f"+{event.offset}" if event.offset else ""
     text = _births_name(event) or happening(event, f"{name}{at}" if event.object else None)
+    thing = "" if event.action in _LIVES else steps.shortened(name, _NAME)
     shown = "" if failed else cut(_value(event), _VALUE)
     return Mark(
         lane,
         "lost" if lost else str(event.action),
         cut(text, _TEXT),
         shown,
-        cut(
-            f"{event.action} {shown or (name if event.action not in _LIVES else '')}".rstrip(),
-            _LABEL,
-        ),
+        f"{event.action} {shown or thing}".rstrip(),
         role,
         quiet=not role and _is_quiet(event, loud),
         waits=event.waits,

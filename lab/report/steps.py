@@ -177,10 +177,10 @@ def told(event: Event, width: int) -> str:
     name = short(event.object)
     place = f"+{event.offset}" if event.offset else ""
     room = max(width - columns(printable(happening(event, place or "x"))), 4)
-    return happening(event, _shortened(name, room + (0 if place else 1)) + place)
+    return happening(event, shortened(name, room + (0 if place else 1)) + place)
 
 
-def _shortened(name: str, width: int) -> str:
+def shortened(name: str, width: int) -> str:
     """A path gives up its beginning, for files are told apart by their ends; others their end."""
     line = printable(name)
     if "/" not in line[1:] or columns(line) <= width:

@@ -12,6 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from lab.report.glyphs import GLYPHS
+from lab.report.steps import shortened
 from lab.report.style import columns, cut, printable
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class _Drawing:
 
     def _place_row(self, place: Place, y: float, width: int) -> Iterator[str]:
         yield f'<path class="rule" d="M16 {y - 4}H{width - 16}"/>'
-        yield _text(16, y + 17, cut(place.name, 17), "mono dim")
+        yield _text(16, y + 17, shortened(place.name, 17), "mono dim")
         for span in place.spans:
             begin, end = self.at(span.start), self.at(span.end)
             room = end - begin - 3

@@ -47,7 +47,9 @@ function choose(story_, view_ = 0) {
     lanes.forEach((each, index) => each.frame(index ? view.runs[index].align : undefined));
   }
   for (const link of document.querySelectorAll("nav button")) {
-    link.setAttribute("aria-current", link.dataset.story === String(story_));
+    const current = link.dataset.story === String(story_);
+    link.setAttribute("aria-current", current);
+    if (current) link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 40;
   }
 }
 

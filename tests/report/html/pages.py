@@ -72,12 +72,13 @@ def beside() -> Story:
 
 def long_and_evil(length: int) -> Story:
     """So many steps, and markup wherever a program can put text."""
-    steps = in_order(
-        *(
-            write(f"P{1 + n % 5}", n, n + 1, object=f"file:/{EVIL}", where=f"{EVIL}:{n}", time=n)
-            for n in range(length)
-        )
-    )
+
+    def written(n: int) -> Event:
+        evil = EVIL if n % 10 == 0 else "x"
+        thing, where = f"file:/{evil}", f"{evil}:{n}"
+        return write(f"P{1 + n % 5}", n, n + 1, object=thing, where=where, time=n)
+
+    steps = in_order(*map(written, range(length)))
     finding = Finding(
         Kind.LOST_UPDATE, EVIL, EVIL, advice=EVIL, details=(EVIL,), schedule=EVIL,
         key_steps=(length // 2, length // 2 + 4), steps=steps,
