@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lab.finding import Verdict
 from lab.report.picture import draw, picture
 from lab.report.svg import Panel, svg
 
@@ -33,7 +34,9 @@ def pictured(story: Story) -> str:
     panels = [Panel(f"{story.result.scenario}: {kind}", picture(finding))]
     for led in story.led[:1]:
         drawn = draw(led.events, named=finding.object, processes=finding.processes, waits=led.waits)
-        panels.append(Panel(f"{led.result.scenario}: along the same schedule", drawn, good=True))
+        held = led.result.verdict in (Verdict.PASSED, Verdict.PROVED)
+        title = f"{led.result.scenario}: {'' if held else f'{led.result.verdict} '}along the same"
+        panels.append(Panel(f"{title} schedule", drawn, led.result.verdict))
     return svg(panels, alternative=_in_words(story, finding))
 
 

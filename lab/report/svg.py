@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from lab.finding import Verdict
 from lab.report.glyphs import GLYPHS
 from lab.report.steps import shortened
-from lab.report.style import columns, cut, printable
+from lab.report.style import PLAIN, columns, cut, printable
+from lab.report.terminal import mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,8 +68,7 @@ class Panel:
 
     title: str
     picture: Picture
-    good: bool = False
-    """It is the run of a fix."""
+    verdict: Verdict = Verdict.FAILED
 
 
 def svg(panels: Sequence[Panel], *, alternative: str, most: int = MOST) -> str:
@@ -148,7 +149,8 @@ class _Drawing:
 
     def parts(self, width: int) -> Iterator[str]:
         if self.panel.title:
-            glyph, look = ("✓", "") if self.panel.good else ("✗", "badink")
+            glyph, _ = mark(self.panel.verdict, PLAIN)
+            look = "badink" if self.panel.verdict is Verdict.FAILED else ""
             yield _text(16, 18, cut(f"{glyph} {self.panel.title}", 110), f"title {look}")
         for gap in self.gaps:
             yield f'<path class="gap" d="M{gap:g} {self.head}V{self.height - 8}"/>'

@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 from lab import __version__
 from lab.finding import Verdict
 from lab.report.html import read
-from lab.report.style import printable
-from lab.report.terminal import count, kinds
+from lab.report.style import PLAIN, printable
+from lab.report.terminal import count, kinds, mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lab.report.story import Story
-
-_GLYPHS = {Verdict.FAILED: "✗", Verdict.PASSED: "✓", Verdict.PROVED: "✓"}
 
 
 @dataclass(frozen=True)
@@ -81,14 +79,14 @@ def _drawn(card: Card) -> str:
     shown = kinds(result).replace("-", " ") or str(result.verdict)
     picture = f'<img src="{_text(card.picture)}" loading="lazy" alt="">' if card.picture else ""
     fixes = "".join(
-        f'<li class="{led.result.verdict}">{_GLYPHS.get(led.result.verdict, "?")} '
+        f'<li class="{led.result.verdict}">{mark(led.result.verdict, PLAIN)[0]} '
         f"{_text(led.result.scenario.partition('.')[2])}</li>"
         for led in card.story.led
     )
     return (
         f'<a class="exhibit {result.verdict}" href="{_text(card.page)}">'
         f'<span class="frame">{picture}</span>'
-        f'<span class="kind">{_GLYPHS.get(result.verdict, "?")} {_text(shown)}</span>'
+        f'<span class="kind">{mark(result.verdict, PLAIN)[0]} {_text(shown)}</span>'
         f"<h3>{_text(name.replace('_', ' '))}</h3><p>{_prose(card.story.summary)}</p>"
         f"<ul>{fixes}</ul></a>"
     )

@@ -88,6 +88,7 @@ function heading(result, finding) {
     make("p", { class: "eyebrow" }, make("span", {}, result.scenario), ` · ${result.verdict}, ${seen}`),
     make("h1", {}, make("span", { class: "glyph", "aria-hidden": "true" }, glyphOf[result.verdict]), kind[0].toUpperCase() + kind.slice(1)),
     make("p", { class: "sentence" }, finding ? finding.summary : result.reason || "Nothing was found."),
+    story.differences.map((line) => make("p", { class: "stopped" }, `Not as declared. ${line}`)),
     story.summary ? make("p", { class: "dim" }, story.summary) : null);
 }
 
@@ -129,7 +130,7 @@ function figure(run) {
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", `swim lanes of ${run.title}; the list of events below says the same in words`);
   const title = run.role
-    ? make("h2", { class: run.role }, make("span", { "aria-hidden": "true" }, run.role === "bug" ? "✗ " : "✓ "), make("b", {}, run.role.toUpperCase()), ` ${run.title}`, run.note ? make("small", {}, run.note) : null)
+    ? make("h2", { class: run.verdict ?? "failed" }, make("span", { "aria-hidden": "true" }, `${glyphOf[run.verdict ?? "failed"]} `), make("b", {}, run.role.toUpperCase()), ` ${run.title}`, run.note ? make("small", {}, run.note) : null)
     : null;
   return make("figure", { class: "run" }, title,
     make("div", { class: "scroller", tabindex: "0", "aria-label": "scroll through the run" }, make("div", { class: "sizer" }, svg)),
@@ -170,11 +171,12 @@ function conflicts() {
 }
 
 function replay() {
-  if (!view?.replay) return null;
-  const code = make("code", {}, view.replay), done = make("span", { "aria-live": "polite" }, "Copy");
+  const command = view && story.result.findings[view.finding].replay;
+  if (!command) return null;
+  const code = make("code", {}, command), done = make("span", { "aria-live": "polite" }, "Copy");
   const copy = async () => {
     getSelection().selectAllChildren(code);
-    try { await navigator.clipboard.writeText(view.replay); } catch { document.execCommand("copy"); }
+    try { await navigator.clipboard.writeText(command); } catch { document.execCommand("copy"); }
     done.textContent = "Copied";
   };
   return make("section", { class: "card" }, make("h2", {}, "See it again"), make("div", { class: "replay" }, code, make("button", { onclick: copy }, done)),

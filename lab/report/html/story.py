@@ -6,15 +6,15 @@ import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from lab.finding import Kind
+from lab.finding import Verdict
 from lab.report.json import result_object
 from lab.report.picture import Picture, draw, picture
-from lab.report.terminal import again, shrunk
+from lab.report.terminal import shrunk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.finding import Finding
+    from lab.finding import Finding, Result
     from lab.report.story import Story
     from lab.trace import Event
 
@@ -33,6 +33,7 @@ def story_object(story: Story) -> dict[str, Any]:
         "views": views,
         "summary": story.summary,
         "code": [dataclasses.asdict(each) for each in story.code],
+        "differences": story.differences or (),
     }
 
 
@@ -45,15 +46,21 @@ def _view(story: Story, index: int, finding: Finding) -> dict[str, Any]:
     for fix in led:
         drawn = draw(fix.events, named=finding.object, processes=finding.processes, waits=fix.waits)
         run = _run(fix.result.scenario, "fix", fix.events, drawn)
-        note = f"{fix.result.verdict} along the same schedule"
-        runs.append(run | {"note": note, "align": align(finding.steps, fix.events)})
-    strict = any(each.kind is Kind.DATA_RACE for each in story.result.findings)
+        own = {"verdict": fix.result.verdict, "note": _fared(fix.result)}
+        runs.append(run | own | {"align": align(finding.steps, fix.events)})
     return {
         "finding": index,
         "runs": runs,
-        "replay": again(finding.schedule, strict_races=strict) if finding.schedule else "",
         "shrunk": shrunk(finding.shrunk) if finding.shrunk else "",
     }
+
+
+def _fared(fix: Result) -> str:
+    """How a fix fared, and what was wrong with it if anything was."""
+    wrong = fix.findings[0].summary if fix.findings else ""
+    if fix.verdict in (Verdict.ERROR, Verdict.VACUOUS):
+        wrong = fix.reason
+    return f"{fix.verdict} along the same schedule{f': {wrong}' if wrong else ''}"
 
 
 def _run(title: str, role: str, events: Sequence[Event], drawn: Picture) -> dict[str, Any]:

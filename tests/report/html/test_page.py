@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -14,6 +15,7 @@ from lab.finding import Finding, Kind, Result, Verdict
 from lab.report.html import page
 from lab.report.html.gallery import Card, index
 from lab.report.html.story import align, story_object
+from lab.report.pictures import pictured
 from lab.report.story import Story
 from tests.detect.events import in_order, read, write
 from tests.report.html.pages import EVIL, beside, long_and_evil
@@ -39,7 +41,7 @@ def test_it_holds_the_finding_with_its_steps_and_the_fix_beside_it() -> None:
         "time": 0,
     }
     assert story["result"]["outcomes"][0] == {"result": "14 of 15", "runs": 97, "allowed": False}
-    assert story["views"][0]["replay"] == "token"
+    assert story["result"]["findings"][0]["replay"] == "token"
 
 
 def test_the_script_that_runs_is_the_one_whose_hash_is_allowed_and_no_connection_is() -> None:
@@ -75,6 +77,24 @@ def test_a_finding_of_a_free_run_is_told_though_it_has_no_steps() -> None:
 def test_bytes_that_are_no_text_become_text() -> None:
     result = Result("\udcff", "observed", Verdict.PASSED, 1, 0.1)
     page([Story(result)]).encode()
+
+
+def test_a_fix_that_fails_too_is_no_good_one() -> None:
+    story = beside()
+    bad = dataclasses.replace(story.led[0], result=dataclasses.replace(story.result, scenario="x"))
+    (view,) = story_object(dataclasses.replace(story, led=(bad,)))["views"]
+    assert view["runs"][1]["verdict"] == "failed"
+    assert view["runs"][1]["note"] == (
+        "failed along the same schedule: P1 read 4 at step 4 and wrote 5 at step 8."
+    )
+    drawn = pictured(dataclasses.replace(story, led=(bad,)))
+    assert "✗ x: failed along the same schedule" in drawn
+    assert "✓" not in drawn
+
+
+def test_what_is_not_as_declared_is_told() -> None:
+    story = dataclasses.replace(beside(), differences=("x: expected no finding",))
+    assert _data(page([story]))["stories"][0]["differences"] == ["x: expected no finding"]
 
 
 def test_without_a_script_the_text_report_is_there() -> None:
