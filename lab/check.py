@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from lab.corpus import FOLDER
 from lab.finding import Finding, Kind, Occurrence, Result, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from lab.scenario import Scenario
 
@@ -42,9 +43,18 @@ class Judged:
         return len(self.differences) > len(_unanswered(self.scenario, self.result))
 
 
-def judge(scenario: Scenario, result: Result) -> Judged:
-    """Compare a result with the declaration of its scenario."""
-    return Judged(scenario, result, differences(scenario, result), _remarks(scenario, result))
+Knows = Callable[[Result, Finding], bool]
+"""Whether a finding of a result is known, so that a gate lets it pass."""
+
+
+def judge(scenario: Scenario, result: Result, knows: Knows = lambda *_: False) -> Judged:
+    """Compare a result with the declaration of its scenario, but for what is known."""
+    return Judged(
+        scenario,
+        result,
+        differences(scenario, result, knows),
+        (*_remarks(scenario, result), *_known(scenario, result, knows)),
+    )
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,9 @@ def exit_status(judged: Iterable[Judged]) -> int:
     return 3 if any(each.undecided for each in judged) else 0
 
 
-def differences(scenario: Scenario, result: Result) -> tuple[str, ...]:
+def differences(
+    scenario: Scenario, result: Result, knows: Knows = lambda *_: False
+) -> tuple[str, ...]:
     """One line for each way in which the result is not what the scenario declares.
 
     A bug must show every kind that it expects in at least one run, and nothing beside that
@@ -146,7 +158,7 @@ def differences(scenario: Scenario, result: Result) -> tuple[str, ...]:
     expects = scenario.expects
     if result.mode != "controlled":
         expects -= _BY_STEPS
-    allowed = scenario.expects | scenario.may_show if scenario.role == "bug" else frozenset()
+    allowed = _allowed(scenario)
     seen = {finding.kind for finding in result.findings}
     absent = [
         _line(scenario, result, kind, f"{_kinds(seen)} in {_runs(result.runs)}")
@@ -154,8 +166,8 @@ def differences(scenario: Scenario, result: Result) -> tuple[str, ...]:
     ]
     surplus = [
         _line(scenario, result, _expected(allowed), _seen(occurrence, result.runs))
-        for occurrence in result.occurrences
-        if occurrence.finding.kind not in allowed
+        for occurrence in _surplus(scenario, result)
+        if not knows(result, occurrence.finding)
     ]
     stale = [
         f"{scenario.id}: the saved schedule {path} is stale, the program has changed since. "
@@ -163,6 +175,22 @@ def differences(scenario: Scenario, result: Result) -> tuple[str, ...]:
         for path in _unanswered(scenario, result)
     ]
     return (*absent, *surplus, *stale)
+
+
+def _allowed(scenario: Scenario) -> frozenset[Kind]:
+    return scenario.expects | scenario.may_show if scenario.role == "bug" else frozenset()
+
+
+def _surplus(scenario: Scenario, result: Result) -> Iterator[Occurrence]:
+    """What it shows and may not."""
+    allowed = _allowed(scenario)
+    return (each for each in result.occurrences if each.finding.kind not in allowed)
+
+
+def _known(scenario: Scenario, result: Result, knows: Knows) -> Iterator[str]:
+    for occurrence in _surplus(scenario, result):
+        if knows(result, occurrence.finding):
+            yield f"{scenario.id}: known: {_seen(occurrence, result.runs)}"
 
 
 def _unanswered(scenario: Scenario, result: Result) -> tuple[str, ...]:

@@ -139,6 +139,7 @@ def grammar() -> argparse.ArgumentParser:
         _add_search(verbs[name])
     for name in ("explore", "exec"):
         _add_keeping(verbs[name])
+    _add_baseline(verbs)
     _add_strictness(verbs["replay"])
     verbs["replay"].add_argument(
         "token", metavar="TOKEN|FILE", help="as a report shows it, or a saved schedule"
@@ -181,6 +182,7 @@ def grammar() -> argparse.ArgumentParser:
     verbs["watch"].usage = "lab watch [-h] [--every S] (-- COMMAND ARGS... | --pid PID [--once])"
     verbs["exec"].usage = (
         "lab exec [-h] [--json FILE] [--html FILE] [--isolation HOW] [--time-limit S]\n"
+        "                [--baseline FILE [--update-baseline]]\n"
         "                [--explore N [--strategy NAME] [--seed S] [--depth D] [--preemptions P]\n"
         "                [--max-steps N] [--shrink N] [--jobs N] [--cluster ADDRESS] [--no-save]\n"
         "                [--stop-at-first] [--strict-races]]\n"
@@ -210,6 +212,20 @@ def _add_forms(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
         for form, text in FORMATS.items():
             if form != "json":
                 verbs[name].add_argument(f"--{form}", metavar="FILE", help=text)
+
+
+def _add_baseline(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
+    for name in ("check", "explore", "exec"):
+        verbs[name].add_argument(
+            "--baseline",
+            metavar="FILE",
+            help="findings that are known: they pass, new ones fail, and what is gone is named",
+        )
+        verbs[name].add_argument(
+            "--update-baseline",
+            action="store_true",
+            help="with --baseline: let what is found now be what is known",
+        )
 
 
 def _add_search(verb: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lab.catalogue import select
 from lab.check import Check, Checked
 from lab.commands import saving
+from lab.commands.baselining import Gate
 from lab.commands.checking import Effort, checked
 from lab.commands.output import Output, UsageError
 from lab.commands.running import judged_story, reported
@@ -24,13 +25,15 @@ def execute(arguments: argparse.Namespace) -> int:
     scenarios = select(arguments.ids)
     if arguments.save:
         return saving.execute(scenarios, output, everything=not arguments.ids)
-    effort = _effort(arguments)
+    effort, gate = _effort(arguments), Gate(arguments)
     done: list[Checked] = []
     try:
         with reported(output) as stories:
             for scenario in scenarios:
-                for each in checked(scenario, effort, output.progress):
+                for each in checked(scenario, effort, output.progress, gate.knows):
                     done.append(each)
+                    for judged in each.judged:
+                        gate.judged(judged.result)
                     stories.extend(map(judged_story, each.told))
                     output.say(line(each, output.style))
     finally:
@@ -39,6 +42,7 @@ def execute(arguments: argparse.Namespace) -> int:
         if arguments.full and done:
             output.say(f"\n{effort_table(check, output.style)}")
         output.say(summary(check))
+    gate.close(output)
     return check.exit_status
 
 

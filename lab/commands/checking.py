@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.catalogue import saved_schedules
-from lab.check import Checked, Judged, judge
+from lab.check import Checked, Judged, Knows, judge
 from lab.commands.output import UsageError
 from lab.commands.running import Plan, observed
 from lab.corpus import FOLDER, BadFile, Corpus
@@ -48,7 +48,10 @@ class Effort:
 
 
 def checked(
-    scenario: Scenario, effort: Effort, progress: Callable[[str], None] = lambda _: None
+    scenario: Scenario,
+    effort: Effort,
+    progress: Callable[[str], None] = lambda _: None,
+    knows: Knows = lambda *_: False,
 ) -> Iterator[Checked]:
     """Run a scenario, compare what that shows with what it declares, and give the one answer.
 
@@ -62,10 +65,12 @@ def checked(
     free = Plan(runs=effort.runs, isolation=effort.isolation)
     seeds = effort.seeds if scenario.expects else 1
     try:
-        judged.extend(judge(scenario, result) for result in observed(scenario, free, progress))
+        judged.extend(
+            judge(scenario, result, knows) for result in observed(scenario, free, progress)
+        )
         for seed in range(seeds if effort.controlled else 0):
             found = _explored(scenario, effort, seed, progress)
-            judged.extend(judge(scenario, result) for result in found)
+            judged.extend(judge(scenario, result, knows) for result in found)
     except KeyboardInterrupt:
         if judged:
             yield Checked(scenario, tuple(judged))

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.commands.baselining import Gate
 from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, exit_status, reported
 from lab.report.story import Story
@@ -33,7 +34,7 @@ def execute(arguments: argparse.Namespace) -> int:
                 "lab exec: --explore needs namespaces: leave --isolation snapshots away"
             )
         return of_command(arguments.program, arguments)
-    output = Output.asked(arguments, to_stderr=True)
+    output, gate = Output.asked(arguments, to_stderr=True), Gate(arguments)
     demand_linux()
     from lab.run.observe import observe_command
     from lab.verdict import conclude
@@ -54,7 +55,9 @@ def execute(arguments: argparse.Namespace) -> int:
         )
         output.say(render(result, output.style))
         stories.append(Story(result))
-    return exit_status([result.verdict])
+        verdict = gate.verdict(result)
+        gate.close(output)
+    return exit_status([verdict])
 
 
 def refuse_unrunnable(verb: str, name: str) -> None:

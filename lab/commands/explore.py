@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.catalogue import select
+from lab.commands.baselining import Gate
 from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, exit_status, look_here, reported, settings
 from lab.corpus import BadFile, Corpus
@@ -60,6 +61,7 @@ def explore(
         arguments.shrink,
         arguments.strict_races,
     )
+    gate = Gate(arguments)
     verdicts: list[Verdict] = []
     with reported(output) as stories:
         for wanted in targets:
@@ -80,12 +82,13 @@ def explore(
                     if verdicts:
                         output.say()
                     output.say(render(result, output.style))
-                    verdicts.append(result.verdict)
+                    verdicts.append(gate.verdict(result))
                     stories.append(Story(result, where=begins(wanted)))
             except BadFile as bad:
                 raise UsageError(str(bad)) from bad
             except (UnknownStrategy, WrongSetting) as mistake:
                 raise UsageError(f"--strategy {arguments.strategy}: {mistake}") from mistake
+    gate.close(output)
     return exit_status(verdicts)
 
 
