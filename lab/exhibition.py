@@ -12,6 +12,7 @@ import dataclasses
 import importlib
 import os
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,14 +38,27 @@ def families(everything: Sequence[Scenario]) -> tuple[Family, ...]:
     return tuple(_family(name, [s for s in everything if s.family == name]) for name in names)
 
 
-def with_reports(family: Family) -> Family:
+class OutOfDate(LabError):  # noqa: N818  # what it is, and no error if it can be renewed
+    """A bug has no saved schedule, or one that leads elsewhere now."""
+
+
+Renew = Callable[["Scenario"], None]
+"""Saves a schedule for a bug anew. Raises LabError where that cannot be done."""
+
+
+def with_reports(family: Family, renew: Renew | None = None) -> Family:
     """Run the bugs of a family by their saved schedules, and lead the fixes along them.
 
-    Raises LabError where that cannot be done, or leads elsewhere than it did; BadFile for a file
-    that holds no schedule.
+    Args:
+        family: as `families` gives it.
+        renew: is given each bug whose schedule is out of date.
+
+    Raises OutOfDate where a schedule is so and cannot be renewed, LabError where a program cannot
+    be run, BadFile for a file that holds no schedule.
     """
     exhibits = tuple(
-        dataclasses.replace(exhibit, reports=_reports(exhibit.case)) for exhibit in family.exhibits
+        dataclasses.replace(exhibit, reports=_reports(exhibit.case, renew))
+        for exhibit in family.exhibits
     )
     return dataclasses.replace(family, exhibits=exhibits)
 
@@ -83,13 +97,19 @@ def _family(name: str, members: Sequence[Scenario]) -> Family:
     return Family(name, story(members), exhibits, source(members[0], shared))
 
 
-def _reports(case: Case) -> dict[str, str]:
+def _reports(case: Case, renew: Renew | None) -> dict[str, str]:
     from lab.comparison import guided, leading
     from lab.target import target
 
     if case.bug is None:
         return {}
-    runs = _replayed(case.bug)
+    try:
+        runs = _replayed(case.bug)
+    except OutOfDate:
+        if renew is None:
+            raise
+        renew(case.bug)
+        runs = _replayed(case.bug)
     texts = [_text(result).replace(token, _place(path)) for token, path, result in runs]
     reports = {case.bug.id: "\n\n".join(texts)}
     finding = next((found for _, _, result in runs if (found := leading(result))), None)
@@ -110,16 +130,19 @@ def _replayed(bug: Scenario) -> list[tuple[str, Path, Result]]:
     from lab.exploration import replay
     from lab.target import target
 
+    wanted = target(bug.body)
+    if wanted.lacking:
+        raise LabError(f"{bug.id} needs {', '.join(wanted.lacking)}; install it, then try again")
     again = f"make it anew: lab check --save {bug.id}"
     corpus = Corpus(saved_schedules())
-    saved = {str(each.token): each.path for each in corpus.of(target(bug.body).origin)}
+    saved = {str(each.token): each.path for each in corpus.of(wanted.origin)}
     if not saved:
-        raise LabError(f"{bug.id} has no saved schedule; {again}")
+        raise OutOfDate(f"{bug.id} has no saved schedule; {again}")
     runs = []
     for token, path in saved.items():
         result = replay(token)
         if result.verdict is not Verdict.FAILED:
-            raise LabError(f"{path}: {result.reason or 'it shows nothing'}; {again}")
+            raise OutOfDate(f"{path}: {result.reason or 'it shows nothing'}; {again}")
         runs.append((token, path, result))
     return runs
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lab.catalogue import catalogue, select
 from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux
+from lab.commands.saving import kept, line
 from lab.corpus import BadFile
 from lab.exhibition import families, mechanisms, with_reports
 from lab.report.json import write
@@ -17,11 +18,20 @@ from lab.report.terminal import count
 if TYPE_CHECKING:
     import argparse
 
+    from lab.scenario import Scenario
+
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Write the pages; or, with --check, tell which are out of date: 1 if there are any."""
+    """Write the pages; or, with --check, tell which are out of date: 1 if there are any.
+
+    To write is to bring up to date: a schedule that is missing, or leads elsewhere, is saved anew.
+    """
     demand_linux()
     output = Output.asked(arguments)
+
+    def renew(bug: Scenario) -> None:
+        output.say(line(kept(bug, output.progress), output.style))
+
     wanted = {scenario.family for scenario in select(arguments.ids)}
     folder = Path(arguments.to)
     everything = families(catalogue())
@@ -29,7 +39,8 @@ def execute(arguments: argparse.Namespace) -> int:
     for family in (family for family in everything if family.name in wanted):
         output.progress(f"{family.name}: {count(len(family.exhibits), 'bug')}")
         try:
-            pages[f"{family.name}.md"] = family_page(with_reports(family))
+            told = with_reports(family, None if arguments.check else renew)
+            pages[f"{family.name}.md"] = family_page(told)
         except BadFile as bad:
             raise UsageError(f"lab catalogue: {bad}") from bad
     changed = [name for name, page in pages.items() if not _holds(folder / name, page)]

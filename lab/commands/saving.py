@@ -80,7 +80,7 @@ def execute(scenarios: Sequence[Scenario], output: Output, *, everything: bool) 
         for bug in (scenario for scenario in scenarios if scenario.expects):
             done.append(kept(bug, output.progress))
             stories.append(judged_story(judge(bug, done[-1].result)))
-            output.say(_line(done[-1], output.style))
+            output.say(line(done[-1], output.style))
         for path in cleared(scenarios) if everything else ():
             output.say(f"  removed: {path.name}, whose scenario is not there")
     missed = [each.result for each in done if not each.saved]
@@ -91,7 +91,8 @@ def execute(scenarios: Sequence[Scenario], output: Output, *, everything: bool) 
     return (3 if len(undecided) == len(missed) else 1) if missed else 0
 
 
-def _line(done: Kept, style: Style) -> str:
+def line(done: Kept, style: Style) -> str:
+    """What became of the schedules of a bug, on one line."""
     name = done.scenario.id
     if not done.saved:
         expected = ", ".join(sorted(done.scenario.expects))

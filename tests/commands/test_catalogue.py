@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli import main
+from lab.exhibition import Renew, with_reports
 from lab.report.pages import Family
 from lab.run.limits import LabError
 
@@ -17,7 +18,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What the lab sees in every scenario, without a run; a test may change it."""
     seen = {"text": "as it was"}
 
-    def with_reports(family: Family) -> Family:
+    def canned(family: Family, _renew: Renew | None) -> Family:
         exhibits = tuple(
             dataclasses.replace(
                 each,
@@ -27,7 +28,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         )
         return dataclasses.replace(family, exhibits=exhibits)
 
-    monkeypatch.setattr("lab.commands.catalogue.with_reports", with_reports)
+    monkeypatch.setattr("lab.commands.catalogue.with_reports", canned)
     return seen
 
 
@@ -69,10 +70,30 @@ def test_a_page_that_is_out_of_date_is_told_and_not_written(
 def test_a_run_that_leads_elsewhere_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def astray(_: Family) -> Family:
+    def astray(_: Family, renew: Renew | None) -> Family:
+        assert renew is not None
         raise LabError("fifo.json: the replay went another way")
 
     monkeypatch.setattr("lab.commands.catalogue.with_reports", astray)
     assert main(["catalogue", "fifo", "--to", str(tmp_path)]) == 3
     assert "went another way" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("control")
+def test_a_schedule_that_is_missing_is_saved_on_the_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = tmp_path / "scenarios" / "schedules"
+    for user in ("lab.exhibition", "lab.commands.saving", "lab.commands.checking"):
+        monkeypatch.setattr(f"{user}.saved_schedules", lambda: saved)
+    monkeypatch.setattr("lab.commands.catalogue.with_reports", with_reports)
+
+    assert main(["catalogue", "fifo", "--check", "--to", str(tmp_path)]) == 3
+    assert "has no saved schedule; make it anew: lab check --save fifo." in capsys.readouterr().err
+    assert not saved.exists()
+
+    assert main(["catalogue", "fifo", "--to", str(tmp_path)]) == 0
+    assert "✓ saved   fifo.opposite_order" in capsys.readouterr().out
+    assert len(list(saved.iterdir())) == 4
+    assert main(["catalogue", "fifo", "--check", "--to", str(tmp_path)]) == 0
