@@ -73,6 +73,14 @@ class Process:
     zombie: float | None = None
     """When it could first be waited for, which is later than `ended` by the time that the kernel
     takes to give back its memory: seconds, for a large one. None: at once."""
+    reaper: str = ""
+    """Who was to wait for it after its parent's end: logical name of an ancestor that had declared
+    itself a reaper (PR_SET_CHILD_SUBREAPER). "": nobody of the run, or its parent had not ended."""
+
+    @property
+    def awaited_by(self) -> str:
+        """Logical name of who was to wait for it: its parent, or who took that one's place."""
+        return self.reaper or self.parent
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,8 @@ def born(trace: Trace, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def by_parent(processes: Iterable[Process]) -> dict[str, list[Process]]:
-    """The processes grouped by the logical name of their parent."""
+    """The processes grouped by the logical name of who was to wait for them."""
     families: dict[str, list[Process]] = {}
     for process in processes:
-        families.setdefault(process.parent, []).append(process)
+        families.setdefault(process.awaited_by, []).append(process)
     return families

@@ -72,7 +72,7 @@ def detect(trace: Trace) -> Iterator[Finding]:
 
 
 def _zombie(trace: Trace, child: Process) -> _Zombie | None:
-    parent = next((p for p in trace.processes if p.name == child.parent), None)
+    parent = next((p for p in trace.processes if p.name == child.awaited_by), None)
     if child.ended is None or child.helper or parent is None or parent.helper:
         return None
     if child.orphaned is not None:

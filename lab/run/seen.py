@@ -26,6 +26,8 @@ class Seen:
     ended: float | None = None
     zombie: float | None = None
     reaped: float | None = None
+    reaper: Seen | None = None
+    """Of the program's own, whom it fell to when its parent had ended."""
     outlived_parent: float | None = None
     """When it was first seen alive with init as its parent."""
     orphaned: float | None = None
@@ -88,4 +90,5 @@ class Seen:
             self.status,
             self.helper,
             zombie if self.ended is not None else None,
+            self.reaper.name if self.reaper else "",
         )

@@ -250,6 +250,8 @@ class Watch:
             seen.image, seen.command = image, process_stat.command(seen.pid) or seen.command
         if parent in self._heirs and seen is not self.root:
             self._outlived_its_parent(seen, now, alive=not ending)
+        elif seen.parent is not None and parent != seen.parent.pid:
+            seen.reaper = self._current.get(parent, seen.reaper)
         if ending:
             self._has_ended(seen, now)
 

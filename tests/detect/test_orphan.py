@@ -16,6 +16,12 @@ def test_a_process_that_outlived_its_parent_is_an_orphan() -> None:
     assert "P0 should end its children" in finding.advice
 
 
+def test_one_that_outlived_its_reaper_too_is_that_one_s() -> None:
+    (finding,) = detect(run(child("P2", parent="P1", reaper="P0", orphaned=1.0)))
+
+    assert finding.processes == ("P0", "P2")
+
+
 def test_one_that_still_ran_at_the_end_says_so() -> None:
     (finding,) = detect(run(child(orphaned=1.0)))
 

@@ -99,6 +99,15 @@ def test_a_child_that_outlived_its_parent_is_none() -> None:
         assert not list(detect(run(child(ended=0.5, reaped=0.5), grandchild)))
 
 
+def test_one_that_a_reaper_had_taken_over_is_that_one_s() -> None:
+    middle = child("P1", ended=0.2, reaped=0.2)
+    grandchild = child("P2", parent="P1", reaper="P0", ended=0.5)
+    (finding,) = detect(run(middle, grandchild))
+
+    assert finding.processes == ("P0", "P2")
+    assert "until P0 ended without having waited for it" in finding.summary
+
+
 def test_exits_seen_at_the_same_moment_have_no_order() -> None:
     together = child("P2", parent="P1", ended=0.5)
 

@@ -17,6 +17,7 @@ import pytest
 from lab.detect import findings
 from lab.finding import Kind
 from lab.kernel import process_stat
+from lab.kernel.libc import PR_SET_CHILD_SUBREAPER, prctl
 from lab.run.watch import Watch
 from lab.trace import Process, Trace
 from tests.forked import in_child, stranger
@@ -213,6 +214,35 @@ def test_a_daemon_by_double_fork_is_an_orphan_of_its_middle(sandbox: Sandbox) ->
 
     (finding,) = findings(trace)
     assert (finding.kind, finding.processes) == (Kind.ORPHAN, ("P1", "P2"))
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_one_that_falls_to_a_reaper_of_the_program_is_no_orphan_but_may_be_a_zombie(
+    waits: bool, sandbox: Sandbox
+) -> None:
+    def body() -> None:
+        gone, middle_ends = os.pipe()
+
+        def outlives_its_parent() -> None:
+            os.close(middle_ends)
+            os.read(gone, 1)
+            be_seen(open_files=False)
+
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        middle = forked(lambda: _leave(outlives_its_parent))
+        os.close(middle_ends)
+        os.waitpid(middle, 0)
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        be_seen(open_files=False)
+        if waits:
+            os.wait()
+
+    trace = sandbox(body)
+
+    assert trace.processes[-1].reaper == "P0"
+    assert [(found.kind, found.processes) for found in findings(trace)] == (
+        [] if waits else [(Kind.ZOMBIE, ("P0", "P2"))]
+    )
 
 
 def test_the_children_of_an_orphan_do_not_hold_the_end_up(

@@ -53,10 +53,10 @@ def _ended(world: World, process: Process, stop: Stop) -> None:
     process.status = stop.value if stop.kind is StopKind.EXITED else -stop.value
     world.forget_timers(process)
     process.space.leave()
-    for child in process.children:
-        if child.ended is None and not child.helper:
-            child.orphaned = world.seconds
     adopt_children(world, process)
+    for child in process.children:
+        if child.ended is None and not child.helper and child.reaper is None:
+            child.orphaned = world.seconds
     reaper = process.reaper
     if reaper is None or reaper.ended is not None:
         process.reaped = world.seconds if reaper is None or process.orphaned is not None else None

@@ -254,14 +254,26 @@ def closed_by(world: World, task: Task, closes: Callable[[int], bool]) -> tuple[
     found: dict[str, None] = {}
     for number in _descriptors(task):
         target = target_of(task, number)
-        if (target.startswith(_PLAIN) and not world.has_locks(target)) or not closes(number):
+        lock = _lock_on(world, task, number, target)
+        if (target.startswith(_PLAIN) and not lock) or not closes(number):
             continue
         what = opened_by(world, task, number)
-        if world.has_locks(target):
-            found[f"lock:{target}"] = None
+        if lock:
+            found[lock] = None
         elif what is not None and not stat.S_ISREG(what.mode) and what.identity:
             found[what.identity] = None
     return tuple(found)
+
+
+def _lock_on(world: World, task: Task, number: int, target: str) -> str:
+    """The lock on what is open, if it is a file and that was ever asked for; "" otherwise."""
+    if not target.startswith("/") or not world.locks.asked_for:
+        return ""
+    try:
+        status = os.stat(f"/proc/{task.tid}/fd/{number}")
+    except procfs.VANISHED:
+        return ""
+    return world.lock_on(status.st_dev, status.st_ino)
 
 
 def share_positions(world: World, task: Task) -> None:

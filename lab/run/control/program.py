@@ -78,6 +78,7 @@ def adopt_children(world: World, process: Process) -> None:
         if child.reaped is None:
             child.reaper = world.by_host(procfs.parent_of(child.host))
             if child.reaper is not None:
+                child.adopted_by = child.reaper
                 child.reaper.children.append(child)
 
 

@@ -64,6 +64,7 @@ def _process(process: Controlled) -> Process:
         process.orphaned,
         process.status,
         process.helper,
+        reaper=process.adopted_by.name if process.adopted_by else "",
     )
 
 

@@ -54,6 +54,8 @@ class Process:
     started: float
     reaper: Process | None = None
     """Who may wait for it: its parent, and after that one's end a reaper that the program chose."""
+    adopted_by: Process | None = None
+    """That reaper, also when it has ended itself."""
     children: list[Process] = field(default_factory=list)
     """Those that it may wait for."""
     tasks: list[Task] = field(default_factory=list)

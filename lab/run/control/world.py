@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lab.kernel.arch import Registers
 from lab.kernel.window import SharedMemory, Space
+from lab.run.control.locks import Locks
 from lab.run.control.machine import Machine
 from lab.run.control.names import Names
 from lab.run.control.task import Effect, Operation, Process, Task, Where
@@ -39,6 +40,7 @@ class World:
 
     machine: Machine
     names: Names
+    locks: Locks = field(default_factory=Locks)
     most_processes: int = 256
     """How many may live at once."""
     outside: OutsideFiles | None = None
@@ -162,9 +164,10 @@ class World:
                     balance[event.process] = balance.get(event.process, 0) - 1
         return tuple(name for name, count in balance.items() if count > 0)
 
-    def has_locks(self, path: str) -> bool:
-        """Whether a lock on a file was ever asked for."""
-        return f"lock:{path}" in self.versions
+    def lock_on(self, device: int, inode: int) -> str:
+        """The lock on a file, if any step ever asked for it; "" otherwise."""
+        lock = self.locks.known(device, inode)
+        return lock if lock in self.versions else ""
 
     def close(self) -> None:
         """Let go of everything that the run made the tracer hold."""

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from lab.detect import findings
+from lab.finding import Kind
 from lab.run.root import Command
-from lab.trace import Action, Ending
+from lab.trace import Action, Ending, Trace
 from tests.run.control.conftest import Compile
-from tests.run.control.controlled import completed, endings, explore, outputs, run, steps
+from tests.run.control.controlled import completed, endings, explore, order, outputs, run, steps
 
 
 def test_nested_forks_are_named_by_birth_and_know_their_parents() -> None:
@@ -285,6 +286,30 @@ def test_an_orphan_falls_to_the_reaper_that_the_program_appointed() -> None:
     traces = explore(body, 6)
 
     completed(traces)
+    assert [findings(trace) for trace in traces] == [()] * 6
+    outlived = [trace for trace in traces if trace.process("P2").reaper]
+    assert outlived
+    assert {trace.process("P2").reaper for trace in outlived} == {"P0"}
+
+
+def test_a_reaper_that_does_not_wait_leaves_a_zombie_and_one_that_ends_first_an_orphan() -> None:
+    def body() -> None:
+        from lab.kernel import libc
+
+        libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
+        child = os.fork()
+        if not child:
+            os.fork()
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    def kinds(trace: Trace) -> list[tuple[Kind, tuple[str, ...]]]:
+        return [(found.kind, found.processes) for found in findings(trace)]
+
+    zombie, orphan = run(body, order("P2", "P1", "P0")), run(body, order("P1", "P0", "P2"))
+
+    assert kinds(zombie) == [(Kind.ZOMBIE, ("P0", "P2"))]
+    assert kinds(orphan) == [(Kind.ORPHAN, ("P0", "P2"))]
 
 
 def test_a_child_made_for_the_grandparent_is_the_grandparents(compiled: Compile) -> None:

@@ -31,9 +31,12 @@ class PathCall(CallOperation):
     ) -> None:
         super().__init__(name, regs)
         self.world, self.object, self.action, self.path = world, thing, action, path
+        self.source = ""
+        """Of a rename, the old path."""
 
     def perform(self, task: Task) -> Effect:
         """Make the call."""
+        replaces = bool(self.source) and status_at(task, self.path) is not None
         result = task.machine.run_to_end_of_call(task)
         if result >= 0 and self.action is Action.WRITE:
             for memory in self.world.memories.values():
@@ -42,7 +45,20 @@ class PathCall(CallOperation):
             self._name_memory(task)
         if result >= 0 and self.call in _LINKS:
             self._note_link(task)
+        if result >= 0 and self.source:
+            self._note_rename(task, replaces=replaces)
+        if result >= 0 and self.action is Action.REMOVE:
+            self.world.locks.left(self.path)
         return Effect(result=result)
+
+    def _note_rename(self, task: Task, *, replaces: bool) -> None:
+        """Another file is at this path now, and none at its old one."""
+        if replaces:
+            self.world.locks.left(self.path)
+        self.world.locks.left(self.source)
+        found = status_at(task, self.path)
+        if found:
+            self.world.locks.came(self.path, found, new=False)
 
     def _note_link(self, task: Task) -> None:
         """A file has a second name now, and goes by the first."""
@@ -78,7 +94,11 @@ class FileOpen(PathCall):
         """Look, and make the call."""
         found = status_at(task, self.file)
         if found is None or (self.flags & os.O_CREAT and self.flags & os.O_EXCL):
-            return super().perform(task)
+            effect = super().perform(task)
+            made = None if found else status_at(task, self.file)
+            if made:
+                self.world.locks.came(self.file, made, new=True)
+            return effect
         truncates = self.flags & os.O_TRUNC and found.st_size
         self.action = Action.WRITE if truncates else Action.OPEN
         return super().perform(task)
@@ -242,13 +262,14 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
             return None
         operation = PathCall(world, name, regs, thing, action, where)
         operation.also = _further_names(world, thing, given, found)
-        if name.startswith("rename") or name in _LINKS:
+        if name in _RENAMES or name in _LINKS:
             bare = name in ("rename", "link")
             old, place = (_AT_FDCWD, regs[0]) if bare else (_signed(regs[0]), regs[1])
             source = resolved(task, path_argument(task, old, place), last=False)
             if name.startswith("rename") and world.names.outlives(source):
                 world.changes_outside(source)
             operation.also = (world.names.of_file(source), *operation.also)
+            operation.source = source if name in _RENAMES else ""
         return operation
 
     return model
@@ -258,7 +279,7 @@ def _lock(world: World, task: Task, name: str, regs: Registers) -> Operation | N
     what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
     if what is None or (not stat.S_ISREG(what.mode) and not stat.S_ISDIR(what.mode)):
         return None
-    return Lock(world, task, name, regs, f"lock:{what.target}")
+    return Lock(world, task, name, regs, world.locks.of(what.target, what.device, what.inode))
 
 
 def _truncate_opened(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
@@ -329,13 +350,13 @@ def _closed(
     if what is None or not what.identity:
         return None
     if what.identity.startswith(("posix-", "file:")):
-        if not world.has_locks(what.target):
-            return None
-        return PathCall(world, name, regs, f"lock:{what.target}", Action.RELEASE)
+        lock = world.lock_on(what.device, what.inode)
+        return PathCall(world, name, regs, lock, Action.RELEASE) if lock else None
     return PathCall(world, name, regs, what.identity, Action.CLOSE)
 
 
 _LINKS = ("link", "linkat")
+_RENAMES = ("rename", "renameat", "renameat2")
 _ON_THE_LINK = frozenset(
     """
     rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat rmdir mkdir mkdirat
