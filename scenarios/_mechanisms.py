@@ -94,7 +94,10 @@ MECHANISMS = (
         scenarios=(
             "semaphore.lock_on_a_file",
             "file.update_under_lock",
+            "file.lock_on_what_is_there",
             "file.locked_pid_file",
+            "log.end_under_lock",
+            "log.rotated_under_lock",
         ),
     ),
     Mechanism(
@@ -111,7 +114,7 @@ MECHANISMS = (
         "`rename` and O_EXCL happen at once; with O_APPEND each write goes to the end",
         "nothing; a crash leaves half of what was to be written",
         "temporary files, PID files, lock files",
-        families=("file",),
+        families=("file", "log"),
     ),
     Mechanism(
         "signal",

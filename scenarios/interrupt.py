@@ -8,8 +8,11 @@ says that now is a good moment.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,8 @@ from lab import Messages, Tally, scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 # --- The signal comes too early ------------------------------------------------------------
@@ -197,6 +202,77 @@ def _interrupt(write: Callable[[int, bytes], None], size: int, work: float) -> M
     return Messages((message.decode(),), (received.decode(),))
 
 
+# --- A call that a signal keeps from anything ----------------------------------------------
+
+
+@scenario(expects=["message-loss"])
+def interrupted_taken_for_failed(work: float = 0.05) -> Messages:
+    """A message is given up by its reader, and comes a moment later.
+
+    It happens when a signal comes while the reader waits, for the call then fails with EINTR,
+    which is no error. The fixes call again, or let the kernel do so.
+    """
+
+    def receive(reading: int) -> bytes:
+        return _read(reading) or b""
+
+    return _signal_while_reading(receive, work)
+
+
+@scenario(fixes="interrupted_taken_for_failed")
+def called_again(work: float = 0.05) -> Messages:
+    """The reader calls again as long as the call fails with EINTR.
+
+    That suffices because such a call has done nothing yet. Python's own functions do so for you
+    (PEP 475); in C, and in what is called by `ctypes`, it is up to you.
+    """
+
+    def receive(reading: int) -> bytes:
+        while (message := _read(reading)) is None and ctypes.get_errno() == errno.EINTR:
+            pass
+        return message or b""
+
+    return _signal_while_reading(receive, work)
+
+
+@scenario(fixes="interrupted_taken_for_failed")
+def restarted_by_the_kernel(work: float = 0.05) -> Messages:
+    """The handler is installed so that the kernel goes on with the call after it (SA_RESTART).
+
+    That suffices because `read` is among the calls that can be restarted; `poll`, `select` and
+    `nanosleep` never are. Where the signal is to end a wait it must not be done.
+    """
+
+    def receive(reading: int) -> bytes:
+        signal.siginterrupt(signal.SIGUSR1, False)
+        return _read(reading) or b""
+
+    return _signal_while_reading(receive, work)
+
+
+def _read(descriptor: int) -> bytes | None:
+    """Read as a program in C does; None: the call has failed."""
+    buffer = ctypes.create_string_buffer(100)
+    size = libc.read(descriptor, buffer, len(buffer))
+    return None if size < 0 else buffer.raw[:size]
+
+
+def _signal_while_reading(receive: Callable[[int], bytes], work: float) -> Messages:
+    """Let a child send a signal, and then the message."""
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        time.sleep(work)  # by now the parent waits for the message
+        os.kill(os.getppid(), signal.SIGUSR1)
+        time.sleep(work)
+        os.write(writing, b"hello")
+        os._exit(0)
+    received = receive(reading)
+    os.waitpid(child, 0)
+    return Messages(("hello",), (received.decode(),))
+
+
 # --- A handler in the middle of an update --------------------------------------------------
 
 
@@ -214,7 +290,7 @@ def handler_in_an_update(requests: int = 3, window: float = 0.03) -> Tally:
         time.sleep(window)  # without it the race is rare, not absent
         counter[0] = value + 1
 
-    return _counted(counter, count, requests, window)
+    return _counted(counter, count, lambda: count(0), requests, window)
 
 
 @scenario(fixes="handler_in_an_update")
@@ -233,14 +309,55 @@ def signal_kept_out(requests: int = 3, window: float = 0.03) -> Tally:
         counter[0] = value + 1
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    return _counted(counter, count, requests, window)
+    return _counted(counter, count, lambda: count(0), requests, window)
+
+
+@scenario(expects=["hang"], may_show=["zombie"])
+def handler_takes_the_lock(requests: int = 3, window: float = 0.03) -> Tally:
+    """A program waits for ever for a lock that it holds itself.
+
+    It happens when the signal comes while the lock is held that its handler takes as well: what
+    the handler has interrupted could release it, and waits for the handler. The fix leaves a note.
+    """
+    counter, lock = [0], threading.Lock()
+
+    def count(window: float) -> None:
+        with lock:
+            value = counter[0]
+            time.sleep(window)  # without it the race is rare, not absent
+            counter[0] = value + 1
+
+    return _counted(counter, count, lambda: count(0), requests, window)
+
+
+@scenario(fixes="handler_takes_the_lock")
+def handler_leaves_a_note(requests: int = 3, window: float = 0.03) -> Tally:
+    """The handler only notes that the signal came, and the program counts it when it is free to.
+
+    That suffices because the handler waits for nothing, and the note is one step, which needs no
+    lock. A byte in a pipe or a flag would do as well.
+    """
+    counter, lock, notes = [0], threading.Lock(), []
+
+    def count(window: float) -> None:
+        with lock:
+            value = counter[0]
+            time.sleep(window)
+            counter[0] = value + 1
+
+    tally = _counted(counter, count, lambda: notes.append("came"), requests, window)
+    return Tally(tally.expected, tally.actual + len(notes), tally.what)
 
 
 def _counted(
-    counter: list[int], count: Callable[[float], None], requests: int, window: float
+    counter: list[int],
+    count: Callable[[float], None],
+    handle: Callable[[], None],
+    requests: int,
+    window: float,
 ) -> Tally:
     """Count some requests, and one more that is announced by a signal."""
-    signal.signal(signal.SIGUSR1, lambda *_: count(0))
+    signal.signal(signal.SIGUSR1, lambda *_: handle())
     child = os.fork()
     if child == 0:
         time.sleep(window / 2)

@@ -20,6 +20,8 @@ _DRAWN = (
     (re.compile(r"(?<=/)(lab-)[a-z0-9_]{8}(?=/)"), r"\1*"),
     # mktemp(1).
     (re.compile(r"(?<![a-z0-9])(tmp\.)[A-Za-z0-9]{10}(?![A-Za-z0-9])"), r"\1*"),
+    # glibc, for a semaphore whose own name is gone.
+    (re.compile(r"(?<=/)[A-Za-z0-9]{6}(?= \(unlinked\))"), "*"),
     # The kernel's inode numbers and identifiers: "pipe:[4711]", "private, id 32769".
     (re.compile(r"(?<=:)\[\d+\]"), "[*]"),
     (re.compile(r"(?<=\bid )\d+"), "*"),

@@ -207,6 +207,17 @@ def string_at(pid: int, address: int, limit: int = 4096) -> str | None:
     return os.fsdecode(collected.partition(b"\0")[0])
 
 
+def bytes_at(pid: int, address: int, size: int) -> bytes | None:
+    """So many bytes of the memory of a process; None if they cannot be read."""
+    try:
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+            memory.seek(address)
+            found = memory.read(size)
+    except (OSError, ValueError, OverflowError):
+        return None
+    return found if len(found) == size else None
+
+
 def catches(pid: int, signal_number: int) -> bool:
     """Whether a process has a handler for a signal."""
     found = re.search(r"^SigCgt:\s*([0-9a-f]+)", text(pid, "status") or "", re.MULTILINE)

@@ -12,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import signal
 import stat
+import struct
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,6 +120,12 @@ def _through_pipe(name: str, sleeper: Sleeper, event: str, *, writing: bool) -> 
     end = sleeper.descriptor()
     if end is None:
         return Wait(name, "", event, timed=True)
+    return _through_end(name, sleeper, end, event, writing=writing)
+
+
+def _through_end(
+    name: str, sleeper: Sleeper, end: procfs.Descriptor, event: str, *, writing: bool
+) -> Wait:
     outside = sleeper.outside.shares((end.device, end.inode))
     if end.target.startswith("/"):
         path = f"/proc/{sleeper.pid}/fd/{end.number}"
@@ -195,7 +203,13 @@ def shared_name(mapping: procfs.Mapping) -> str:
         with contextlib.suppress(FileNotFoundError):
             files = list(os.scandir(SHM))
             name = next((file.name for file in files if file.inode() == mapping.inode), name)
+        if _NEVER_NAMED.fullmatch(name):
+            name += " (unlinked)"
     return "/" + name.removeprefix("sem.")
+
+
+_NEVER_NAMED = re.compile(r"sem\.[A-Za-z0-9]{6}")
+"""What glibc calls a semaphore that it makes; to its user the name means nothing."""
 
 
 def _sysv(
@@ -257,16 +271,41 @@ def _lock_holders(sleeper: Sleeper, file: procfs.Descriptor) -> tuple[int, ...]:
     )
 
 
-def _poll(timeout: int, *, pointer: bool) -> Callable[[str, Sleeper], Wait]:
-    """What poll and its kin watch is not decoded: they count as able to go on by themselves."""
+def _poll(
+    timeout: int, *, pointer: bool, watched: Callable[[str, Sleeper], Wait | None] | None = None
+) -> Callable[[str, Sleeper], Wait]:
+    """What is watched is decoded for poll and pipes; else it may come from anywhere."""
 
     def explain(name: str, sleeper: Sleeper) -> Wait:
         value = sleeper.call.arguments[timeout] if pointer else sleeper.argument(timeout)
         forever = value == 0 if pointer else value < 0
+        known = watched(name, sleeper) if forever and watched else None
         what = "an event, without a time limit" if forever else "an event or its time limit"
-        return Wait(name, "", what, timed=True)
+        return known or Wait(name, "", what, timed=True)
 
     return explain
+
+
+def _polled_pipes(name: str, sleeper: Sleeper) -> Wait | None:
+    """The wait of a poll; None if anything that it watches is no pipe between the run's own."""
+    address, number = sleeper.call.arguments[:2]
+    entries = procfs.bytes_at(sleeper.pid, address, number * _POLLFD.size)
+    on: dict[int, None] = {}
+    things: dict[str, None] = {}
+    for descriptor, events, _ in _POLLFD.iter_unpack(entries or b""):
+        end = procfs.descriptor(sleeper.pid, descriptor)
+        if descriptor < 0 or events & select.POLLOUT or end is None:
+            return None
+        wait = _through_end(name, sleeper, end, "", writing=True)
+        if wait.timed:
+            return None
+        things[end.target] = None
+        on.update(dict.fromkeys(wait.on))
+    event = "a writer to write or to close"
+    return Wait(name, ", ".join(things), event, on=tuple(on)) if things else None
+
+
+_POLLFD = struct.Struct("=ihh")
 
 
 def _signal(name: str, sleeper: Sleeper) -> Wait:
@@ -298,8 +337,8 @@ _EXPLAIN: dict[str, Callable[[str, Sleeper], Wait]] = {
     "sendmsg": _through_socket("room"),
     "accept": _through_socket("a client"),
     "accept4": _through_socket("a client"),
-    "poll": _poll(2, pointer=False),
-    "ppoll": _poll(2, pointer=True),
+    "poll": _poll(2, pointer=False, watched=_polled_pipes),
+    "ppoll": _poll(2, pointer=True, watched=_polled_pipes),
     "select": _poll(4, pointer=True),
     "pselect6": _poll(4, pointer=True),
     "epoll_wait": _poll(3, pointer=False),

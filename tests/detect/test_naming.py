@@ -19,6 +19,7 @@ from lab.detect.naming import stable_name
         ("/tmp/tmp.AbCd123456", "/tmp/tmp.*"),
         ("/tmp/pymp-k3x0_2ab/listener-k3x0_2ac", "/tmp/pymp-*/listener-*"),
         ("/tmp/lab-k3x0_2ab/request.fifo", "/tmp/lab-*/request.fifo"),
+        ("/hlIzY2 (unlinked)", "/* (unlinked)"),
         ("pipe:[4711]", "pipe:[*]"),
         ("private, id 32769", "private, id *"),
     ],

@@ -6,7 +6,9 @@ import ctypes
 import fcntl
 import mmap
 import os
+import select
 import signal
+import socket
 import struct
 import threading
 import time
@@ -17,6 +19,7 @@ import posix_ipc
 import pytest
 import sysv_ipc
 
+from lab.detect.naming import stable_name
 from lab.kernel import process_stat, procfs
 from lab.kernel.arch import NAMES
 from lab.kernel.libc import file_clock
@@ -141,6 +144,31 @@ def test_reading_a_pipe_that_leads_out(pipe: tuple[int, int]) -> None:
     assert explain(lambda: os.read(pipe[0], 1), "read", outside=outside).timed
 
 
+def _poll(*watched: int, limit: int | None = None) -> Callable[[], object]:
+    poll = select.poll()
+    for descriptor in watched:
+        poll.register(descriptor, select.POLLIN)
+    return lambda: poll.poll(limit)
+
+
+def test_polling_pipes_names_whoever_holds_a_writing_end(pipe: tuple[int, int]) -> None:
+    wait = explain(_poll(pipe[0]), "poll")
+
+    assert wait == Wait("poll", wait.object, "a writer to write or to close", on=(-1,))
+    assert wait.object.startswith("pipe:[")
+
+
+def test_polling_with_a_limit_or_what_leads_out_can_go_on_by_itself(pipe: tuple[int, int]) -> None:
+    status = os.fstat(pipe[0])
+    outside = Outside(frozenset({(status.st_dev, status.st_ino)}))
+    one, other = socket.socketpair()
+    with one, other:
+        assert explain(_poll(pipe[0], one.fileno()), "poll").timed
+    assert explain(_poll(pipe[0], limit=60_000), "poll").timed
+    assert explain(_poll(pipe[0]), "poll", outside=outside).timed
+    assert explain(_poll(), "poll").timed
+
+
 def test_reading_a_terminal() -> None:
     outer, inner = os.openpty()
     try:
@@ -163,6 +191,17 @@ def test_a_posix_semaphore_has_its_name_for_maker_and_user() -> None:
         gate.close()
 
     assert maker == user == Wait("futex", NAME, "another process to release it")
+
+
+def test_a_semaphore_whose_name_is_gone_is_told_so() -> None:
+    gate = posix_ipc.Semaphore(NAME, posix_ipc.O_CREX)
+    gate.unlink()
+    try:
+        wait = explain(gate.acquire, "futex")
+    finally:
+        gate.close()
+
+    assert stable_name(wait.object) == "/* (unlinked)"
 
 
 def test_a_posix_semaphore_with_a_time_limit() -> None:

@@ -38,6 +38,7 @@ def test_the_families_are_all_here() -> None:
         "pipe",
         "semaphore",
         "file",
+        "log",
         "shared_memory",
         "interrupt",
         "process",
