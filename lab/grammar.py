@@ -142,7 +142,9 @@ def grammar() -> argparse.ArgumentParser:
     _add_baseline(verbs)
     _add_strictness(verbs["replay"])
     verbs["replay"].add_argument(
-        "token", metavar="TOKEN|FILE", help="as a report shows it, or a saved schedule"
+        "token",
+        metavar="TOKEN|FILE",
+        help="as a report shows it; or a saved schedule, or a report in JSON",
     )
     verbs["replay"].add_argument(
         "--until",

@@ -275,8 +275,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lab-jobs", type=int, metavar="N", help="how many run at once, likewise")
     group.addoption(
         "--lab-replay",
-        metavar="TOKEN",
-        help="run tests under control by the schedule of this token only",
+        metavar="TOKEN|FILE",
+        help="run tests under control by the schedule of this token only, or by theirs in a file: "
+        "a saved schedule, or a report in JSON",
     )
     group.addoption(
         "--lab-strict",

@@ -21,6 +21,7 @@ from lab.finding import Result, Verdict
 from lab.pytest_body import Body, replaced, temporary_directory
 from lab.pytest_settings import explore_settings, strict
 from lab.pytest_surroundings import surroundings
+from lab.replayable import of_program
 from lab.report.terminal import render
 from lab.run.limits import LabError, Limits
 from lab.run.root import Function
@@ -49,7 +50,7 @@ def under_control(item: pytest.Function, marker: pytest.Mark) -> Iterator[None]:
     def runtest() -> None:
         mistake = ""
         try:
-            result = _run(item, body, _settings(marker, item.config))
+            result = _run(item, body, _settings(marker, item.config, item.nodeid))
         except (LabError, LookupError, ValueError) as error:
             mistake = str(error)
         if mistake:  # told by itself, and not as what happened while that was handled
@@ -92,7 +93,7 @@ def refused(error: LabError, config: pytest.Config) -> bool:
     return isinstance(error, ControlRefusedError) and not strict(config)
 
 
-def _settings(marker: pytest.Mark, config: pytest.Config) -> dict[str, Any]:
+def _settings(marker: pytest.Mark, config: pytest.Config, name: str) -> dict[str, Any]:
     """How to explore a test: like pytest, it ends with the first thing that is wrong.
 
     Raises ValueError for what makes no sense.
@@ -104,7 +105,7 @@ def _settings(marker: pytest.Mark, config: pytest.Config) -> dict[str, Any]:
         raise ValueError(f"there is no setting {', '.join(sorted(unknown))}; there are: {known}")
     settings = {"stop_at_first": True, **explore_settings(marker.kwargs, config)}
     if config.option.lab_replay is not None:
-        settings[_REPLAY] = config.option.lab_replay
+        settings[_REPLAY] = of_program(config.option.lab_replay, name)
     return settings
 
 

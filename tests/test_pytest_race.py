@@ -356,3 +356,21 @@ def test_by_hand(race):
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E *expected no finding; seen:", "*- lab: test_it:loses -*"])
+
+
+@pytest.mark.usefixtures("control")
+def test_the_file_of_a_saved_schedule_replays_the_test_it_belongs_to(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyprojecttoml('[tool.lab.profile.nightly]\nsaved = "failed"\nschedules = 20\n')
+    source = LOSES + APPENDS.replace("def test_both_lines", "def test_other_lines")
+    run(pytester, source, "--lab-profile=nightly", "-k", "count").assert_outcomes(failed=1)
+    files = sorted(pytester.path.glob("failed/test_it.py-test_both_count.*.json"))
+
+    lab = pytester.run(sys.executable, "-m", "lab", "replay", files[0])
+
+    assert lab.ret == 1
+    lab.stdout.fnmatch_lines(["*LOST UPDATE *test_both_count *failed, 1 of 1 run*"])
+    result = run(pytester, source, "--lab-replay", str(files[0]))
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*holds no schedule of test_it.py::test_other_lines*"])

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from lab.catalogue import select
 from lab.commands.output import Output, UsageError
-from lab.commands.replay import token_of
 from lab.commands.running import demand_linux, exit_status, look_here, reported, settings
 from lab.corpus import BadFile, Corpus
 from lab.loop import Plan
+from lab.replayable import only, token
 from lab.report.compare import compare
 from lab.report.story import Led, Story
 from lab.report.style import wrapped
@@ -66,7 +66,7 @@ def _parameters(bug: str) -> dict[str, str]:
 
 def _token(text: str) -> Token:
     try:
-        return Token.read(token_of(text))
+        return Token.read(token(only(text)))
     except (BadToken, BadFile) as mistake:
         raise UsageError(f"lab compare: {mistake}") from mistake
 

@@ -213,6 +213,33 @@ def test_a_schedule_that_fails_is_saved_and_replays_from_its_file(
     assert "LOST UPDATE" in capsys.readouterr().out
 
 
+def test_a_report_is_enough_to_replay_all_that_failed_in_it(
+    control: Control, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control(counter())
+    main(["explore", RACY, GUARDED, "--schedules", "5", "--no-save", "--json", "nightly.json"])
+    capsys.readouterr()
+
+    assert main(["replay", "nightly.json"]) == 1
+    assert capsys.readouterr().out.count("LOST UPDATE") == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"format": 1, "results": []}', "nightly.json holds no schedule: nothing in it was found"),
+        ('{"format": 9, "results": []}', "nightly.json is no report: its format is 9"),
+    ],
+)
+def test_a_report_without_a_schedule_is_refused(
+    content: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("nightly.json").write_text(content)
+
+    assert main(["replay", "nightly.json"]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_it_is_run_first_the_next_time(
     control: Control, capsys: pytest.CaptureFixture[str]
 ) -> None:
