@@ -188,10 +188,13 @@ class Lanes {
   tell(drawn, first, last) {
     const all = this.picture.marks.length, shown = this.columns.length;
     const parts = [];
-    if (shown < all) parts.push(`${number(shown)} of ${number(all)} steps touch what is shared`);
+    if (drawn < all) parts.push(`shown ${number(drawn)} of ${number(all)} steps`);
     else parts.push(`${number(all)} step${all === 1 ? "" : "s"}`);
-    if (drawn < shown) parts.push(`shown ${number(drawn)} of ${number(shown)}`);
+    if (shown < all) parts.push("the others touch nothing shared");
+    if (drawn < shown) parts.push("zoom in to see more");
     const folded = this.picture.lanes.length - this.rows.size;
+    const before = this.run.steps[0]?.step;
+    if (before) parts.push(`the ${number(before)} before them were not kept`);
     if (folded) parts.push(`${folded} of ${this.picture.lanes.length} lanes folded`);
     this.status.textContent = parts.join(" · ");
   }

@@ -18,6 +18,9 @@ function make(name, attributes = {}, ...children) {
   return element;
 }
 
+// What stands between backticks is code.
+const prose = (text) => text.split(/`([^`]+)`/).map((part, i) => (i % 2 ? make("code", {}, part) : part));
+
 const glyphOf = { failed: "✗", passed: "✓", proved: "✓", vacuous: "?", error: "?" };
 const words = (kind) => kind.replaceAll("-", " ");
 const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
@@ -89,7 +92,7 @@ function heading(result, finding) {
     make("h1", {}, make("span", { class: "glyph", "aria-hidden": "true" }, glyphOf[result.verdict]), kind[0].toUpperCase() + kind.slice(1)),
     make("p", { class: "sentence" }, finding ? finding.summary : result.reason || "Nothing was found."),
     story.differences.map((line) => make("p", { class: "stopped" }, `Not as declared. ${line}`)),
-    story.summary ? make("p", { class: "dim" }, story.summary) : null);
+    story.summary ? make("p", { class: "dim" }, prose(story.summary)) : null);
 }
 
 function button(label, title, key, action, extra = {}) {
@@ -153,10 +156,11 @@ function legend() {
 
 function because(finding) {
   if (!finding) return null;
-  return make("section", { class: "card" }, make("h2", {}, "Because"),
-    conflicts(),
+  const keys = conflicts();
+  return make("section", { class: "card" }, make("h2", {}, keys || finding.details.length ? "Because" : "What to do"),
+    keys,
     finding.details.length ? make("ul", {}, finding.details.map((line) => make("li", {}, line))) : null,
-    finding.advice ? make("p", { class: "advice" }, make("b", {}, "To mend it "), finding.advice) : null);
+    finding.advice ? make("p", { class: "advice" }, make("b", {}, "To mend it "), prose(finding.advice)) : null);
 }
 
 // The steps that conflict, to go to.
@@ -198,7 +202,7 @@ function outcomes(result) {
 
 function code(difference) {
   return make("section", { class: "card code" }, make("h2", {}, `What ${difference.fix} does otherwise`),
-    difference.explanation ? make("p", {}, difference.explanation) : null,
+    difference.explanation ? difference.explanation.split("\n\n").map((part) => make("p", {}, prose(part))) : null,
     make("pre", {}, difference.lines.map((line) => make("span", { class: { "-": "less", "+": "more_" }[line[0]] ?? "" }, `${line}\n`))));
 }
 
@@ -342,6 +346,10 @@ document.addEventListener("keydown", (event) => {
   const slides = event.target.matches("input[type=range]") && /^(Arrow|Home|End)/.test(event.key);
   if (!view?.runs.length || typing || own || slides || event.ctrlKey || event.metaKey || event.altKey) return;
   const action = keys[event.key];
+  if (event.target.matches(".list") && /^Arrow(Up|Down)$/.test(event.key)) {
+    event.preventDefault();
+    return go(cursor + (event.key === "ArrowUp" ? -1 : 1));
+  }
   if (action) { event.preventDefault(); if (event.key !== " ") stop(); action(); }
 });
 
