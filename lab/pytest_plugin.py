@@ -282,8 +282,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--lab-strict",
         action="store_true",
-        help="where control is refused, fail the tests that ask for it; by default each runs once, "
-        "freely, with a warning",
+        help="where control is refused, fail the tests that ask for it; by default each runs once "
+        "and freely, and the summary says so",
     )
     group.addoption(
         "--lab-guard",
@@ -360,6 +360,23 @@ def pytest_runtest_makereport(
         for result in item.stash.get(_SEEN, []):
             report.sections.append((f"lab: {result.scenario}", render(result)))
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests ran under no control, for that is no pass of theirs."""
+    reports = [
+        report
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+    ]
+    if not any(name == "lab:uncontrolled" for each in reports for name, _ in each.user_properties):
+        return
+    from lab.pytest_race import uncontrolled
+
+    terminalreporter.section("race-lab", yellow=True)
+    for line in uncontrolled(reports):
+        terminalreporter.line(line)
 
 
 def _scenario(program: Program, parameters: dict[str, Any]) -> tuple[Scenario, dict[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -35,6 +35,7 @@ _SETTINGS = frozenset(inspect.signature(explore).parameters) - {
     "cluster",  # nobody elsewhere could find the test with its fixtures
 }
 _REPLAY = "replay"
+_UNCONTROLLED = "lab:uncontrolled"
 
 
 @contextmanager
@@ -131,9 +132,9 @@ def _run(item: pytest.Function, body: Body, settings: dict[str, Any]) -> Result:
     except LabError as error:
         if not refused(error, item.config):
             raise
-        item.warn(
-            pytest.PytestWarning(f"{item.nodeid} ran once and freely, under no control: {error}")
-        )
+        # A property and no warning: it comes back from xdist's workers, and a session that makes
+        # errors of warnings is not failed by a machine that the user puts up with.
+        item.user_properties.append((_UNCONTROLLED, str(error)))
         return _observed(program, limits)
 
 
@@ -141,6 +142,18 @@ def _debug(item: pytest.Function, body: Body, wanted: Target, token: str) -> Non
     from lab.pytest_debugger import debug  # heavy, and seldom wanted
 
     debug(item, body, wanted, Token.read(token))
+
+
+def uncontrolled(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
+    """What the summary says of tests that ran once and freely: a line for each reason."""
+    tests: dict[str, set[str]] = {}
+    for report in reports:
+        for name, why in report.user_properties:
+            if name == _UNCONTROLLED:
+                tests.setdefault(str(why), set()).add(report.nodeid)
+    for why, names in tests.items():
+        verb = f"{len(names)} tests marked `race`" if len(names) > 1 else min(names)
+        yield f"{verb} ran once and freely, under no control: {why}"
 
 
 def _observed(program: Function, limits: Limits) -> Result:

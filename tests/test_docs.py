@@ -264,6 +264,8 @@ def run(script: str, directory: Path) -> str:
         "PATH": f"{scripts}:{os.environ['PATH']}",
         "COLUMNS": "80",
         "LC_ALL": "C.UTF-8",
+        # Installed for tests of the lab's company; a reader has not asked for them.
+        "PYTEST_ADDOPTS": "-p no:randomly -p no:asyncio",
     }
     return subprocess.run(
         ["bash", "-c", script],

@@ -302,11 +302,14 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("refusing")
 def test_without_control_it_runs_once_and_says_so(pytester: pytest.Pytester) -> None:
-    result = run(pytester, APPENDS, "-W", "default")
+    result = run(pytester, APPENDS, "-W", "error")
 
-    result.assert_outcomes(passed=1, warnings=1)
+    result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["*test_both_lines_are_there ran once and freely, under no control: ptrace is refused here"]
+        [
+            "*= race-lab =*",
+            "*test_both_lines_are_there ran once and freely, under no control: ptrace is refused*",
+        ]
     )
 
 
