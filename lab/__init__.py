@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lab.finding import Finding, Kind, Result, Verdict
+from lab.redis_server import RedisServer
 from lab.scenario import scenario
 from lab.trace import Messages, Tally, Trace
 
@@ -16,6 +17,7 @@ __all__ = [
     "Finding",
     "Kind",
     "Messages",
+    "RedisServer",
     "Result",
     "Tally",
     "Trace",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab import redis_server
 from lab.scenario import DeclarationError, Scenario, declared
 
 if TYPE_CHECKING:
@@ -105,10 +106,14 @@ def cases(scenarios: Iterable[Scenario]) -> tuple[Case, ...]:
 
 
 def missing(scenario: Scenario) -> tuple[str, ...]:
-    """What the scenario needs and this machine lacks: neither importable nor a program in PATH."""
-    return tuple(
+    """What the scenario needs and this machine lacks: neither importable nor a program in PATH.
+
+    Of a Redis server it says where one could come from.
+    """
+    needed = tuple(
         need for need in scenario.needs if not _importable(need) and shutil.which(need) is None
     )
+    return (*needed, *(redis_server.lacking() if scenario.server else ()))
 
 
 def _declared_in(module_name: str) -> list[Scenario]:

@@ -88,6 +88,8 @@ def through_call(event: Event) -> bool:
     """Whether its bytes went through a call, as text often does; memory holds numbers."""
     if event.action in (Action.SEND, Action.RECEIVE):
         return True
+    if event.object.startswith("redis:"):
+        return True
     return event.object.startswith("file:") and event.call not in _INSTRUCTIONS
 
 

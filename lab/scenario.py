@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from lab.finding import Kind
+from lab.redis_server import RedisServer
 from lab.trace import Messages, Tally
 
 Body = Callable[..., Tally | Messages | None]
@@ -84,6 +85,8 @@ class Scenario:
     """What must be there beside the standard library and the lab's own dependencies."""
     zombie_after: float
     time_limit: float
+    server: str = ""
+    """The parameter that takes a `RedisServer`; "" for a scenario without one."""
 
     @property
     def id(self) -> str:
@@ -135,7 +138,9 @@ def scenario(
         zombie_after: seconds an exited child may wait to be reaped before it counts.
         time_limit: seconds after which a run is ended.
 
-    Raises DeclarationError if it is neither bug nor fix, or both, or a kind is unknown, or a
+    A parameter of the type `RedisServer`, which has no default, is a server that the lab provides.
+
+    Raises DeclarationError if it is neither bug nor fix, or both, or a kind is unknown, or another
     parameter lacks a plain default.
     """
 
@@ -149,6 +154,7 @@ def scenario(
             may_show=_kinds(body, may_show),
             fixes=f"{family}.{fixes}" if fixes and "." not in fixes else fixes,
             parameters=_parameters(body),
+            server=_server(body),
             needs=tuple(needs),
             zombie_after=zombie_after,
             time_limit=time_limit,
@@ -178,11 +184,18 @@ def _kinds(body: Body, names: Iterable[str]) -> frozenset[Kind]:
         ) from None
 
 
+def _server(body: Body) -> str:
+    hints = typing.get_type_hints(body)
+    return next((name for name, kind in hints.items() if kind is RedisServer), "")
+
+
 def _parameters(body: Body) -> tuple[Parameter, ...]:
     hints = typing.get_type_hints(body)
     parameters = []
     for name, parameter in inspect.signature(body).parameters.items():
         kind = hints.get(name, type(parameter.default))
+        if kind is RedisServer:
+            continue
         if parameter.default is inspect.Parameter.empty or kind not in _ARTICLE:
             raise DeclarationError(
                 f"{body.__name__}: parameter {name!r} needs a default and one of the types "

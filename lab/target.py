@@ -116,7 +116,7 @@ def _of_scenario(
     return Target(
         origin,
         scenario.id,
-        Function(scenario.id, functools.partial(scenario.body, **arguments)),
+        Function(scenario.id, functools.partial(scenario.body, **arguments), scenario.server),
         Limits(seconds=time_limit or scenario.time_limit, zombie_after=scenario.zombie_after),
         tuple((name, str(value)) for name, value in arguments.items()),
         missing(scenario),

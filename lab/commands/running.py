@@ -97,7 +97,10 @@ def observed(
     try:
         for run in range(plan.runs):
             progress(f"{scenario.id}: run {run + 1} of {plan.runs}")
-            traces.append(observe_body(scenario.id, body, limits=limits, isolation=plan.isolation))
+            trace = observe_body(
+                scenario.id, body, server=scenario.server, limits=limits, isolation=plan.isolation
+            )
+            traces.append(trace)
             seen |= {finding.kind for finding in findings(traces[-1])}
             if plan.until_shown and scenario.expects and scenario.expects <= seen:
                 break

@@ -24,6 +24,7 @@ from lab.run.letterbox import Letterbox
 from lab.run.limits import Isolation, LabError, Limits
 from lab.run.line import line
 from lab.run.output import Output
+from lab.run.redis_process import served
 from lab.run.root import Command, Function, Program, open_descriptors
 from lab.run.surroundings import explained
 from lab.run.warden import stand
@@ -36,12 +37,20 @@ _PATIENCE = 30.0
 
 def observe_body(
     name: str,
-    body: Callable[[], Tally | Messages | None],
+    body: Callable[..., Tally | Messages | None],
     *,
+    server: str = "",
     limits: Limits | None = None,
     isolation: Isolation = Isolation.AUTO,
 ) -> Trace:
     """Run a function as the root process of a sandbox and watch it to its end.
+
+    Args:
+        name: what to call it.
+        body: the function.
+        server: its parameter that takes a Redis server; "" if none does.
+        limits: bounds of the run.
+        isolation: how it is kept apart from the machine.
 
     Raises LabError when the sandbox cannot be had, KeyboardInterrupt after cleaning up.
     """
@@ -50,15 +59,15 @@ def observe_body(
     nothing = os.open(os.devnull, os.O_RDONLY)
     try:
         streams = (nothing, output.descriptor, output.descriptor)
-        program = Function(name, body)
-        return _observe(
-            program,
-            limits or Limits(),
-            isolation,
-            output=output,
-            streams=streams,
-            inherited=inherited,
-        )
+        with served(Function(name, body, server)) as (program, _):
+            return _observe(
+                program,
+                limits or Limits(),
+                isolation,
+                output=output,
+                streams=streams,
+                inherited=inherited,
+            )
     finally:
         os.close(nothing)
         output.close()

@@ -35,7 +35,9 @@ class Function:
     """A program that is a Python function."""
 
     name: str
-    body: Callable[[], Tally | Messages | None]
+    body: Callable[..., Tally | Messages | None]
+    server: str = ""
+    """The parameter of the body that takes a Redis server, as long as that is not filled in."""
 
     def become(self, letterbox: Letterbox) -> NoReturn:
         """Run the body in this process and exit as an interpreter would."""

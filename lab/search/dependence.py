@@ -24,6 +24,8 @@ and independence needs an argument:
   everything;
 - a sleep is no synchronisation, and meets nothing but what has a time limit: it moves the clock, by
   which that may go through. Sleeps do not meet one another;
+- a command to a Redis server is one step, on the keys that it names; one that is not known, or a
+  script, meets every key. What it finds may depend on the clock, where a key has a time to live;
 - a system call that the lab does not know meets everything;
 - threads of one process share memory that is not watched, so their steps always meet.
 """
@@ -254,7 +256,12 @@ def _touches(process: str, step: Event | Pending) -> tuple[Touch, ...]:
 
 
 def _directories(kind: str, path: str = "") -> Iterator[Touch]:
-    """A file is found by the directories above it, and they are not empty while it is there."""
+    """A file is found by the directories above it, and they are not empty while it is there.
+
+    A key is a part of all that its server has.
+    """
+    if kind == "redis" and path:
+        yield Touch(kind, changes=False)
     if path.startswith("/") and kind in {"file", "fifo", "unix"}:
         parts = path.split("/")
         for count in range(2, len(parts)):

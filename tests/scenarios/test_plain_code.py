@@ -22,8 +22,9 @@ EXHIBITS = {
     for candidate in vars(importlib.import_module(f"scenarios.{path.stem}")).values()
     if (found := declared(candidate)) is not None
 }
-WORDS = {"scenario", "Tally", "Messages"}
-"""What a body may take from the lab: how to declare itself, and how to say what came out."""
+WORDS = {"scenario", "Tally", "Messages", "RedisServer"}
+"""What a body may take from the lab: how to declare itself, how to say what came out, and what the
+lab is to have ready for it."""
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 each_exhibit = pytest.mark.parametrize("exhibit", EXHIBITS.values(), ids=EXHIBITS)
@@ -43,6 +44,9 @@ def test_the_families_are_all_here() -> None:
         "interrupt",
         "process",
         "socket",
+        "redis_counter",
+        "redis_lock",
+        "redis_queue",
     }
 
 

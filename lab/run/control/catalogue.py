@@ -13,6 +13,7 @@ from lab.run.control.calls import (
     polls,
     processes,
     queues,
+    redis,
     signals,
     sockets,
     sysv,
@@ -22,7 +23,7 @@ from lab.run.control.calls import (
 from lab.run.control.calls.others import PRIVATE
 from lab.run.control.world import Model
 
-MODELS: dict[str, Model] = {
+_OF_THE_KERNEL: dict[str, Model] = {
     **clocks.TABLE,
     **descriptors.TABLE,
     **files.TABLE,
@@ -38,6 +39,7 @@ MODELS: dict[str, Model] = {
     **timers.TABLE,
     **transfers.TABLE,
 }
+MODELS = {**_OF_THE_KERNEL, **redis.leading_to_store(_OF_THE_KERNEL)}
 
 _BY_ARGUMENT = frozenset({"mmap", "munmap", "mprotect", "mremap", "fcntl"})
 """Handed over only where an argument makes them interesting: the filter looks itself."""

@@ -28,6 +28,7 @@ from lab.parcel import CutOff, put, take
 from lab.run.control.binding import Binding
 from lab.run.control.runner import ControlRefusedError, Runner
 from lab.run.limits import Isolation, LabError, Limits
+from lab.run.redis_process import served
 from lab.run.root import Program
 from lab.run.worlds import choose
 
@@ -125,9 +126,10 @@ def _control(
             os._exit(1)  # it died before that was said
         os.setsid()  # Ctrl-C at the terminal is the lab's to handle
         libc.set_name("lab-controller")
-        runner = Runner(program, limits, Binding(cpu), new_user=new_user)
-        result = work(runner, lambda value: send("report", value))
-        runner.close()
+        with served(program) as (ready, serving):  # before there are namespaces in the way
+            runner = Runner(ready, limits, Binding(cpu), new_user=new_user, serving=serving)
+            result = work(runner, lambda value: send("report", value))
+            runner.close()
         send("result", result)
     except (LabError, NamespaceError) as error:
         send("refused", error)

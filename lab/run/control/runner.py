@@ -35,6 +35,7 @@ from lab.run.host_turn import host_turn
 from lab.run.letterbox import Letterbox
 from lab.run.limits import LabError, Limits
 from lab.run.output import Output
+from lab.run.redis_process import Serving
 from lab.run.root import Program
 from lab.search.strategy import Point
 from lab.trace import Ending, Trace
@@ -75,9 +76,22 @@ class Runner:
     """Runs a program under control. Lives in a tracer process of its own, see `in_controller`."""
 
     def __init__(
-        self, program: Program, limits: Limits, binding: Binding, *, new_user: bool
+        self,
+        program: Program,
+        limits: Limits,
+        binding: Binding,
+        *,
+        new_user: bool,
+        serving: Serving | None = None,
     ) -> None:
         """Build the sandbox.
+
+        Args:
+            program: what to run.
+            limits: bounds of each run.
+            binding: the CPU.
+            new_user: a user namespace is needed.
+            serving: the Redis server that the program uses.
 
         Raises ControlRefusedError.
         """
@@ -86,6 +100,11 @@ class Runner:
             self._inherited = inherited.mappings()
         except MemoryError as error:
             raise ControlRefusedError(str(error)) from None
+        self._store = None
+        if serving is not None:
+            from lab.run.control.redis.store import Store
+
+            self._store = Store(serving)
         fixtures = limits.surroundings.objects
         self._own_ipc = not fixtures
         self._outside = OutsideFiles(limits.surroundings.since)
@@ -123,6 +142,8 @@ class Runner:
         kept.output.empty()
         for mapping in self._inherited:
             mapping.restore()
+        if self._store is not None:
+            self._store.begin()
         host = self._fork_root(zygote.RUN_WITH_LINES if with_lines else zygote.RUN)
         machine = Machine()
         world = World(
@@ -137,6 +158,7 @@ class Runner:
             own_ipc=self._own_ipc,
             with_lines=with_lines,
             most_processes=self._limits.processes,
+            store=self._store,
         )
         try:
             self._seize(host)
@@ -347,6 +369,8 @@ class Runner:
 
     def close(self) -> None:
         """Take the sandbox down."""
+        if self._store is not None:
+            self._store.close()
         self._kept.commands.close()
         os.kill(self._kept.init, signal.SIGKILL)
         os.waitpid(self._kept.init, 0)

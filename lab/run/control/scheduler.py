@@ -78,6 +78,8 @@ class Scheduler:
         world = self.world
         while True:
             self._wake_from_kernel()
+            if world.store is not None:
+                world.store.calm(world)
             fire_timers(world)
             alive = list(world.alive)
             if not alive:

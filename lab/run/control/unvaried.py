@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lab.trace import Action
+from lab.trace import Action, Event
 
 if TYPE_CHECKING:
     from lab.run.control.world import World
@@ -33,7 +33,7 @@ def unvaried_in(world: World) -> tuple[str, ...]:
 
 def _found(world: World) -> Iterator[str]:
     sleeps = any(event.action is Action.SLEEP for event in world.events)
-    if any(event.timed and event.action is not Action.SLEEP for event in world.events):
+    if any(_is_wait(event) and event.timed for event in world.events):
         yield "a wait in it has a time limit, which runs out only when nobody else can move"
     # The one reading from which an absolute sleep begins is taken away, see `clocks`.
     if sleeps and any(readings > 0 for readings in world.readings.values()):
@@ -42,5 +42,14 @@ def _found(world: World) -> Iterator[str]:
         yield "it has threads, and the memory that they share is not watched"
     if world.names.inherits:
         yield "it uses several things that were made before the run, named by first use"
-    if any(world.names.is_outside(event.object) for event in world.events):
+    if world.store is not None or any(
+        world.names.is_outside(event.object) for event in world.events
+    ):
         yield "it speaks to a service outside the run"
+
+
+def _is_wait(event: Event) -> bool:
+    """Not a sleep, nor a Redis command, whose keys may have a time to live."""
+    return event.action is not Action.SLEEP and (
+        event.waits or not event.object.startswith("redis")
+    )

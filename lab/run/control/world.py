@@ -22,6 +22,7 @@ from lab.trace import Action, Event
 if TYPE_CHECKING:
     from lab.run.control.calls.futex import Waiter
     from lab.run.control.outside_files import OutsideFiles
+    from lab.run.control.redis.store import Store
     from lab.run.control.robust import Held
 
 EPOCH = 1_700_000_000
@@ -72,6 +73,8 @@ class World:
     """By thread: the robust locks that it held when it was about to end."""
     random: Random = field(default_factory=lambda: Random(0))  # noqa: S311  # to be repeated, not to be secret
     """What the program's getrandom gives."""
+    store: Store | None = None
+    """The Redis server beside the run, if there is one."""
 
     # -- processes ------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from lab.catalogue import catalogue
+from lab.catalogue import catalogue, missing
 from lab.detect import findings
 from lab.finding import Kind
 from lab.run.control import Runner, in_controller
@@ -17,7 +17,7 @@ from lab.run.root import Function
 from lab.scenario import Scenario
 
 SCHEDULES = 12
-SMALL = {"writers": 2, "increments": 2}
+SMALL = {"writers": 2, "clients": 2, "increments": 2}
 """A race takes two, and each costs time."""
 
 
@@ -31,10 +31,12 @@ def test_a_scenario_does_what_it_declares_under_any_schedule(scenario: Scenario)
         ]
         return [(trace.trouble, {found.kind for found in findings(trace)}) for trace in traces]
 
+    if lacking := missing(scenario):
+        pytest.skip(f"{scenario.id} needs {', '.join(lacking)}")
     names = {parameter.name for parameter in scenario.parameters}
     body = partial(scenario.body, **{name: SMALL[name] for name in SMALL.keys() & names})
     limits = Limits(zombie_after=scenario.zombie_after, seconds=30)
-    runs = in_controller(work, Function(scenario.id, body), limits)
+    runs = in_controller(work, Function(scenario.id, body, scenario.server), limits)
 
     found = {kind for _, kinds in runs for kind in kinds}
     assert {trouble for trouble, _ in runs} == {""}

@@ -1,0 +1,145 @@
+"""Times to live, on the virtual clock.
+
+The server counts them on the real one, and no run keeps step with that: a sleep of an hour takes no
+time, and a lock for a tenth of a second would run out because the lab is slow. So the lab keeps the
+virtual moment at which each key of the run ends. Before a command reaches the server, keys get the
+time that they have left on the virtual clock: it is shorter by what that has moved. After the
+command it is seen which keys have an end now, and when.
+
+Where nothing but real time has passed, the server is left alone until half of a key's time is gone:
+to set a time to live counts as a change of the key, for whoever watches it. What then still runs
+out in real time makes the run an error, for the program would be told of an expiry that was none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lab.run.control.machine import UnexpectedStopError
+
+if TYPE_CHECKING:
+    import redis
+
+_MILLI = 1_000_000
+"""Nanoseconds of a millisecond, which is the server's unit."""
+_ROUNDING = 2
+"""Milliseconds by which two readings of one end may differ."""
+
+_ENDS = """
+local found, cursor = {}, '0'
+repeat
+  local answer = redis.call('SCAN', cursor, 'MATCH', ARGV[1], 'COUNT', 1000)
+  cursor = answer[1]
+  for _, key in ipairs(answer[2]) do
+    local left = redis.call('PTTL', key)
+    if left >= 0 then
+      found[#found + 1] = key
+      found[#found + 1] = left
+    end
+  end
+until cursor == '0'
+return found
+"""
+"""Every key with a prefix that has an end, and the milliseconds until then."""
+
+_SET = """
+local gone = {}
+for index, key in ipairs(KEYS) do
+  if redis.call('PEXPIRE', key, ARGV[index]) == 0 then
+    gone[#gone + 1] = key
+  end
+end
+return gone
+"""
+"""Give keys so many milliseconds; those that are not there."""
+
+
+@dataclass(frozen=True)
+class End:
+    """When a key is gone, in milliseconds."""
+
+    virtual: int
+    """On the virtual clock."""
+    real: float
+    """On the real one, unless the server is told otherwise."""
+
+
+class Expiry:
+    """The ends of a run's keys."""
+
+    def __init__(self, client: redis.Redis, prefix: str) -> None:
+        self._client, self._pattern = client, f"{prefix}*"
+        self._ends: dict[bytes, End] = {}
+
+    @property
+    def any(self) -> bool:
+        """Whether a key has an end, so that what a command finds depends on the clock."""
+        return bool(self._ends)
+
+    def forget(self) -> None:
+        """A new run begins, without keys."""
+        self._ends.clear()
+
+    def before(self, clock: int) -> None:
+        """Make the server's times those of the virtual clock.
+
+        Raises UnexpectedStopError where one ran out that had not yet to.
+        """
+        now, real = clock // _MILLI, _real()
+        if all(_in_step(end.virtual - now, end.real - real) for end in self._ends.values()):
+            return
+        keys = list(self._ends)
+        left = [max(0, self._ends[key].virtual - now) for key in keys]
+        for key in self._client.eval(_SET, len(keys), *keys, *left):
+            if self._ends[key].virtual > now:
+                raise _ran_out(key)
+        self._ends = {
+            key: End(now + milliseconds, real + milliseconds)
+            for key, milliseconds in zip(keys, left, strict=True)
+            if milliseconds
+        }
+
+    def after(self, clock: int, stated: Mapping[bytes, int]) -> None:
+        """See which keys have an end now that a command was done.
+
+        Args:
+            clock: the virtual one, in nanoseconds.
+            stated: the milliseconds that the command gave to keys. (What the server tells is less,
+                by the real time that it took, and that would be another in the next run.)
+
+        Raises UnexpectedStopError where it cannot be told whether the command removed a key.
+        """
+        now, real = clock // _MILLI, _real()
+        answer = iter(self._client.eval(_ENDS, 0, self._pattern))
+        left: dict[bytes, int] = dict(zip(answer, answer, strict=True))
+        for key, end in self._ends.items():
+            if key not in left and end.real <= _real():
+                raise _ran_out(key)
+        ends = {}
+        for key, milliseconds in left.items():
+            known = self._ends.get(key)
+            if known is not None and abs(real + milliseconds - known.real) <= _ROUNDING:
+                ends[key] = known
+            else:
+                given = stated.get(key, milliseconds + 1)
+                ends[key] = End(now + given, real + milliseconds)
+        self._ends = ends
+
+
+def _in_step(virtual: float, real: float) -> bool:
+    """Whether the server may be left alone with what it takes for the time left."""
+    return virtual / 2 <= real <= virtual + _ROUNDING
+
+
+def _ran_out(key: bytes) -> UnexpectedStopError:
+    return UnexpectedStopError(
+        f"the time to live of the key {key.decode(errors='replace')} ran out on the real clock, "
+        "since the machine is slow; give it more, or the machine less to do"
+    )
+
+
+def _real() -> float:
+    return time.monotonic() * 1000
