@@ -31,9 +31,14 @@ class Judged:
     """What a reader should know although it decides nothing, one line each."""
 
     @property
+    def skipped(self) -> bool:
+        """It was not run, for this machine lacks what it needs."""
+        return bool(self.result.lacking)
+
+    @property
     def undecided(self) -> bool:
         """The lab could not tell whether the scenario is as it declares."""
-        return bool(self.differences) and not self.differs
+        return bool(self.differences) and not self.differs and not self.skipped
 
     @property
     def differs(self) -> bool:
@@ -74,6 +79,11 @@ class Checked:
     def differs(self) -> bool:
         """The scenario is known not to be as it declares."""
         return any(each.differs for each in self.judged)
+
+    @property
+    def skipped(self) -> bool:
+        """It was not run: that is no pass."""
+        return all(each.skipped for each in self.judged)
 
     @property
     def undecided(self) -> bool:
@@ -124,6 +134,11 @@ class Check:
         return tuple(each for each in self.scenarios if each.undecided)
 
     @property
+    def skipped(self) -> tuple[Checked, ...]:
+        """Those that were not run."""
+        return tuple(each for each in self.scenarios if each.skipped)
+
+    @property
     def exit_status(self) -> int:
         """As `exit_status` gives it."""
         return exit_status(each for checked in self.scenarios for each in checked.judged)
@@ -132,11 +147,14 @@ class Check:
 def exit_status(judged: Iterable[Judged]) -> int:
     """0: all as declared; 1: something differs; 3: nothing differs, something is undecided.
 
-    The same order as for verdicts: what is known to be wrong outweighs what is not known.
+    What was skipped decides nothing; but if all was, nothing is known. The same order as for
+    verdicts: what is known to be wrong outweighs what is not known.
     """
     judged = tuple(judged)
     if any(each.differs for each in judged):
         return 1
+    if judged and all(each.skipped for each in judged):
+        return 3
     return 3 if any(each.undecided for each in judged) else 0
 
 

@@ -370,4 +370,5 @@ def _unready(wanted: Target) -> Result:
         seconds=0.0,
         reason=f"it needs {', '.join(wanted.lacking)}, which this machine lacks; install it, then "
         "try again",
+        lacking=wanted.lacking,
     )

@@ -157,6 +157,9 @@ class Result:
     elsewhere: tuple[str, ...] = ()
     """Those of them that were made on another architecture or Python, which may be why."""
 
+    lacking: tuple[str, ...] = ()
+    """What the program needs and this machine has not: it was not run."""
+
     def __post_init__(self) -> None:
         if len(self.findings) != len(self.seen_in):
             raise ValueError("each finding needs the number of runs that showed it")

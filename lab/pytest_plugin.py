@@ -135,7 +135,7 @@ class Observe:
 
         scenario, settings = _scenario(program, parameters)
         if lacking := missing(scenario):
-            pytest.skip(f"{scenario.id} needs {', '.join(lacking)}, which this machine lacks")
+            pytest.skip(_lacks(scenario, lacking))
         plan = self._plan(runs, time_limit, isolation, settings)
         (result,) = observed(scenario, plan)
         return _kept(self._item, result, scenario)
@@ -177,11 +177,14 @@ class Race:
 
         Raises as `lab.explore` does.
         """
+        from lab.catalogue import missing
         from lab.exploration import explore
         from lab.pytest_race import at_hand
         from lab.pytest_settings import explore_settings
 
         scenario, _ = _scenario(program, {})
+        if lacking := missing(scenario):
+            pytest.skip(_lacks(scenario, lacking))
         settings = explore_settings(settings, self._item.config)
         wanted, settings = at_hand(program, settings, self._item.config)
         result = self._controlled(lambda: explore(wanted, **settings))
@@ -212,6 +215,10 @@ class Race:
             if refused(error, self._item.config):
                 pytest.skip(str(error))
             raise
+
+
+def _lacks(scenario: Scenario, lacking: Sequence[str]) -> str:
+    return f"{scenario.id} needs {', '.join(lacking)}, which this machine lacks"
 
 
 def _kept(item: pytest.Item, result: Result, scenario: Scenario) -> Observed:

@@ -215,4 +215,5 @@ def _unready(scenario: Scenario, lacking: Sequence[str]) -> Result:
         seconds=0.0,
         reason=f"it needs {', '.join(lacking)}, which this machine lacks; install it, then try "
         "again",
+        lacking=tuple(lacking),
     )

@@ -70,7 +70,7 @@ def _tick(judged: Sequence[Judged], style: Style) -> str:
     # Here it means "as declared": a bug that was caught has earned it.
     if any(each.differs for each in judged):
         return style.paint(style.bad, "red")
-    if any(each.undecided for each in judged):
+    if any(each.undecided or each.skipped for each in judged):
         return style.paint(style.unknown, "yellow")
     return style.paint(style.good, "green") if judged else " "
 

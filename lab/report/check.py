@@ -21,7 +21,9 @@ _DETAIL = 28
 def line(checked: Checked, style: Style = PLAIN) -> str:
     """Whether a scenario is as it declares, and how that was seen."""
     scenario, worst = checked.scenario, checked.worst
-    if worst.undecided:
+    if checked.skipped:
+        start = style.paint(f"{style.unknown} skipped", "yellow")
+    elif worst.undecided:
         stale = "stale" if worst.result.stale else worst.result.verdict
         start = style.paint(f"{style.unknown} {stale:<7}", "yellow")
     elif worst.differs:
@@ -37,21 +39,30 @@ def summary(check: Check) -> str:
     parts = [
         *([f"{len(check.differing)} not as declared"] if check.differing else []),
         *([f"{len(check.undecided)} undecided"] if check.undecided else []),
+        *([f"{len(check.skipped)} skipped"] if check.skipped else []),
     ]
     done = len(check.scenarios)
     of = "" if done == check.wanted else f"{done} of "
     total = f"{of}{count(check.wanted, 'scenario')} checked: " + (
         ", ".join(parts) or "every one as declared"
     )
-    differences = [text for each in check.scenarios for text in each.differences]
+    differences = [
+        text for each in check.scenarios if not each.skipped for text in each.differences
+    ]
+    lacking = dict.fromkeys(
+        need for each in check.skipped for judged in each.judged for need in judged.result.lacking
+    )
     remarks = [f"Note: {text}" for each in check.scenarios for text in each.remarks]
-    lines = [printable(text) for text in (*differences, *remarks)]
+    skipped = [f"Skipped: what needs {need}" for need in lacking]
+    lines = [printable(text) for text in (*differences, *remarks, *skipped)]
     return "\n".join(("", *lines, f"{total}."))
 
 
 def _how(checked: Checked) -> str:
     """What was found, and in how many schedules; of a fix, for how many it held."""
     found = kinds(checked.judged[0].result)
+    if checked.skipped:
+        return ""
     if not checked.controlled:
         return cut(found, _DETAIL)
     result = checked.controlled[-1].result

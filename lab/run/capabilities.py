@@ -14,6 +14,7 @@ from pathlib import Path
 from lab.kernel import procfs, ptrace, tracing
 from lab.kernel.arch import SUPPORTED
 from lab.kernel.queue_list import queue_directory
+from lab.redis_server import find, lacking
 from lab.run.limits import Isolation
 
 
@@ -40,6 +41,7 @@ def survey() -> tuple[Capability, ...]:
         _system_v,
         _posix_queues,
         _sleeping_calls,
+        _redis,
     )
     return (*(check() for check in checks), *_control())
 
@@ -122,6 +124,15 @@ def _sleeping_calls() -> Capability:
         else "/proc/PID/syscall of a child is hidden: a hang is seen, but not what it waits for",
         remedy="" if shown else "sysctl kernel.yama.ptrace_scope=1, or become root",
     )
+
+
+def _redis() -> Capability:
+    """Which server the scenarios would use that need one."""
+    found, lacks = find(), lacking()
+    if found is None or lacks:
+        detail = "scenarios that need a server are skipped"
+        return Capability("Redis", available=False, detail=detail, remedy="; ".join(lacks))
+    return Capability("Redis", available=True, detail=found.origin)
 
 
 def _control() -> Iterator[Capability]:

@@ -27,6 +27,8 @@ from lab.trace import Action, Event
 
 _SHOWN = 64
 _NANO = 1_000_000_000
+_OF_THE_MOMENT = frozenset({"TTL", "PTTL"})
+"""What they reply may be another millisecond in the next run."""
 _NOTHING = b"(nil)"
 """How redis-cli spells it."""
 
@@ -118,7 +120,7 @@ class Sending(OnConnection):
             self.world, task, self.argument(0), replies_now=self._completes and not self.means.waits
         )
         if store.expiry.any or self.means.timed or self.means.everything:
-            store.expiry.after(clock, dict(self.means.lives))
+            store.expiry.after(clock, dict(self.means.lives), watched=store.is_watched)
         found = store.replied(self.world, task, self.argument(0))
         if self.means.waits and not found:
             self._begin_to_wait(task, limit, others)
@@ -213,7 +215,7 @@ def _has_waited(world: World, what: Opened, connection: Connection) -> None:
 
 def _effect(means: Meaning, found: list[Reply]) -> Effect:
     """What a step did, by the last reply: that of the command itself, or of EXEC."""
-    if means.several or not found:
+    if means.several or not found or means.name in _OF_THE_MOMENT:
         return Effect()
     reply = found[-1]
     if isinstance(reply, Failure):

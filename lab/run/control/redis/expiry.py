@@ -6,9 +6,13 @@ virtual moment at which each key of the run ends. Before a command reaches the s
 time that they have left on the virtual clock: it is shorter by what that has moved. After the
 command it is seen which keys have an end now, and when.
 
-Where nothing but real time has passed, the server is left alone until half of a key's time is gone:
-to set a time to live counts as a change of the key, for whoever watches it. What then still runs
-out in real time makes the run an error, for the program would be told of an expiry that was none.
+Between two commands the server is told that keys live for long, so that however slow the machine
+is, none of them ends before the virtual clock says so.
+
+To set a time to live is a change of the key, for whoever watches it (WATCH). So as long as somebody
+does, the server is left alone until the virtual clock moves, or half of a key's time is gone. What
+then still ends in real time makes the run an error: the program would be told of an expiry that was
+none.
 """
 
 from __future__ import annotations
@@ -25,6 +29,10 @@ if TYPE_CHECKING:
 
 _MILLI = 1_000_000
 """Nanoseconds of a millisecond, which is the server's unit."""
+_SPARE = 3_600_000
+"""Milliseconds that keys are given beside their own between two commands."""
+_SHORT = 60_000
+"""A key that has more left lives long enough anyway, in a run of some seconds."""
 _ROUNDING = 2
 """Milliseconds by which two readings of one end may differ."""
 
@@ -91,24 +99,26 @@ class Expiry:
         now, real = clock // _MILLI, _real()
         if all(_in_step(end.virtual - now, end.real - real) for end in self._ends.values()):
             return
-        keys = list(self._ends)
-        left = [max(0, self._ends[key].virtual - now) for key in keys]
-        for key in self._client.eval(_SET, len(keys), *keys, *left):
-            if self._ends[key].virtual > now:
-                raise _ran_out(key)
-        self._ends = {
-            key: End(now + milliseconds, real + milliseconds)
-            for key, milliseconds in zip(keys, left, strict=True)
-            if milliseconds
-        }
+        left = {key: max(0, end.virtual - now) for key, end in self._ends.items()}
+        self._set(left, real)
+        self._ends = {key: end for key, end in self._ends.items() if left[key]}
 
-    def after(self, clock: int, stated: Mapping[bytes, int]) -> None:
+    def _set(self, left: Mapping[bytes, int], real: float) -> None:
+        """Give keys so many milliseconds; none: they end."""
+        for key in self._client.eval(_SET, len(left), *left, *left.values()):
+            if left[key]:
+                raise _ran_out(key)
+        for key, milliseconds in left.items():
+            self._ends[key] = End(self._ends[key].virtual, real + milliseconds)
+
+    def after(self, clock: int, stated: Mapping[bytes, int], *, watched: bool) -> None:
         """See which keys have an end now that a command was done.
 
         Args:
             clock: the virtual one, in nanoseconds.
             stated: the milliseconds that the command gave to keys. (What the server tells is less,
                 by the real time that it took, and that would be another in the next run.)
+            watched: somebody watches keys, which are to be left alone.
 
         Raises UnexpectedStopError where it cannot be told whether the command removed a key.
         """
@@ -127,6 +137,13 @@ class Expiry:
                 given = stated.get(key, milliseconds + 1)
                 ends[key] = End(now + given, real + milliseconds)
         self._ends = ends
+        short = {
+            key: end.virtual - now + _SPARE
+            for key, end in ends.items()
+            if end.virtual - now < _SHORT
+        }
+        if short and not watched:
+            self._set(short, _real())
 
 
 def _in_step(virtual: float, real: float) -> bool:

@@ -83,6 +83,11 @@ class Store:
         """The connection that a socket is, if it is one to this server."""
         return self._connections.get(inode)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody watches keys."""
+        return any(connection.watched for connection in self._connections.values())
+
     def name(self, key: bytes) -> str:
         """What a key is called in the trace: without the prefix, as the program thinks of it."""
         return f"{SERVER}:{key.removeprefix(self._prefix).decode(errors='backslashreplace')}"
