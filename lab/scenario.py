@@ -141,7 +141,7 @@ def scenario(
     A parameter of the type `RedisServer`, which has no default, is a server that the lab provides.
 
     Raises DeclarationError if it is neither bug nor fix, or both, or a kind is unknown, or another
-    parameter lacks a plain default.
+    parameter lacks a plain default, or if it wants two servers.
     """
 
     def declare(body: Body) -> Body:
@@ -185,8 +185,13 @@ def _kinds(body: Body, names: Iterable[str]) -> frozenset[Kind]:
 
 
 def _server(body: Body) -> str:
-    hints = typing.get_type_hints(body)
-    return next((name for name, kind in hints.items() if kind is RedisServer), "")
+    servers = [name for name, kind in typing.get_type_hints(body).items() if kind is RedisServer]
+    if len(servers) > 1:
+        raise DeclarationError(
+            f"{body.__name__}: one RedisServer is all that a body is given; it asks for "
+            f"{' and '.join(servers)}"
+        )
+    return next(iter(servers), "")
 
 
 def _parameters(body: Body) -> tuple[Parameter, ...]:

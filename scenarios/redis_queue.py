@@ -135,8 +135,8 @@ def _consume_one_job(server: RedisServer, consume: Callable[[], None], consumers
 def paid_twice(server: RedisServer, work: float = 0.3, patience: float = 0.05) -> None:
     """A consumer is slow, its job is put back as if it were dead, and both pay the bill.
 
-    From outside a slow consumer looks like a dead one, so any requeue may come too early. The list
-    of payments then holds the bill twice. The fix books under the name of the job.
+    From outside a slow consumer looks like a dead one, so any requeue may come too early. The fix
+    books under the name of the job, where a second payment finds the first.
     """
 
     def pay(job: str) -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.check import differences, exit_status, judge
+from lab.check import Check, Checked, differences, exit_status, judge
 from lab.finding import Finding, Kind, Result, Verdict
+from lab.report.check import line, summary
 from lab.scenario import Scenario, declared, scenario
 
 if TYPE_CHECKING:
@@ -120,3 +121,30 @@ def test_a_difference_exits_1_and_an_undecided_scenario_3() -> None:
 def test_a_known_difference_outweighs_an_undecided_scenario() -> None:
     undecided = judge(fix(), without_finding(Verdict.ERROR))
     assert exit_status([undecided, judge(fix(), failed(["leak"])), undecided]) == 1
+
+
+def skipped() -> Result:
+    return Result("sloppy", "observed", Verdict.ERROR, 0, 0.0, reason="it needs x", lacking=("x",))
+
+
+def test_what_was_skipped_is_neither_passed_nor_undecided() -> None:
+    both = judge(bug(), skipped())
+    assert both.skipped
+    assert not both.undecided
+    assert not both.differs
+    check = Check((Checked(bug(), (both,)),), wanted=1)
+    assert (len(check.skipped), check.undecided, check.differing) == (1, (), ())
+
+
+def test_what_was_skipped_decides_nothing_unless_all_was() -> None:
+    held = judge(fix(), Result("tidy", "observed", Verdict.PASSED, 3, 0.1))
+    assert exit_status([judge(bug(), skipped()), held]) == 0
+    assert exit_status([judge(bug(), skipped())]) == 3
+    assert exit_status([judge(bug(), skipped()), judge(fix(), failed(["leak"]))]) == 1
+
+
+def test_a_check_says_what_was_skipped_and_what_for() -> None:
+    checked = Checked(bug(), (judge(bug(), skipped()), judge(bug(), skipped())))
+    assert line(checked).startswith("? skipped bug")
+    told = summary(Check((checked,), wanted=1))
+    assert told.splitlines()[1:] == ["Skipped: what needs x", "1 scenario checked: 1 skipped."]

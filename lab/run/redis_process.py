@@ -98,7 +98,7 @@ def serving() -> Iterator[Serving]:
     import redis
 
     if missing := lacking():
-        raise LabError(f"there is no {'; and no '.join(missing)}")
+        raise LabError(f"the program needs {'; and '.join(missing)}")
     found = find()
     assert found is not None
     try:
@@ -114,7 +114,7 @@ def serving() -> Iterator[Serving]:
                     with answer.client() as client:
                         answer.clear(client)
     except redis.RedisError as error:
-        where = f"{found.url} (REDIS_URL)" if found.url else found.program
+        where = "of REDIS_URL" if found.url else found.program  # the URL may hold a password
         raise LabError(f"the Redis server {where} does not answer: {error}") from error
 
 

@@ -56,7 +56,10 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Runs]:
         waiting = list(given)
         seen: Runs = {"names": [], "limits": [], "isolation": [], "arguments": []}
 
-        def observe_body(name: str, body: Any, *, limits: Any, isolation: Any) -> Trace:
+        def observe_body(
+            name: str, body: Any, *, server: str, limits: Any, isolation: Any
+        ) -> Trace:
+            assert server == ""  # no scenario here needs one
             seen["names"].append(name)
             seen["limits"].append(limits)
             seen["isolation"].append(isolation)

@@ -255,3 +255,23 @@ def test_a_sleep_meets_what_has_a_time_limit_for_it_moves_the_clock() -> None:
     polls_nothing = step("P3", Action.WAIT, "", call="poll", timed=True)
     assert meet(polls_nothing, limited)
     assert not meet(polls_nothing, sleep)
+
+
+def test_commands_to_a_server_meet_on_their_keys_and_a_script_meets_every_key() -> None:
+    get = step("P1", Action.READ, "redis:a", call="GET")
+    put = step("P2", Action.WRITE, "redis:a", call="SET")
+
+    assert meet(get, put)
+    assert not meet(get, dataclasses.replace(get, process="P2"))
+    assert not meet(get, dataclasses.replace(put, object="redis:b"))
+    assert meet(get, dataclasses.replace(put, object="redis:b", also=("redis:a",)))
+    script = step("P2", Action.UPDATE, "redis", call="EVAL")
+    assert meet(get, script)
+    assert meet(script, dataclasses.replace(script, process="P3"))
+
+
+def test_a_command_meets_sleeps_where_keys_have_a_time_to_live() -> None:
+    get, sleep = step("P1", Action.READ, "redis:a", call="GET"), step("P2", Action.SLEEP)
+
+    assert not meet(get, sleep)
+    assert meet(dataclasses.replace(get, timed=True), sleep)

@@ -1,4 +1,4 @@
-"""Programs beside a Redis server: a command is one step, waiting is waiting, and time is virtual."""
+"""Programs beside a Redis server: a command is one step, a wait is a wait, time is virtual."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.run.control.controlled import explore, run
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"no {'; no '.join(lacking())}")
 
-Body = Callable[[RedisServer], object]
+Body = Callable[[RedisServer], None]
 
 
 def beside(body: Body) -> Function:
@@ -166,10 +166,7 @@ def test_an_element_that_comes_before_the_time_limit_is_taken() -> None:
         server.client().rpush(server.key("jobs"), "job")
         assert os.waitpid(pids[0], 0)[1] == 0
 
-    def pusher_first(point: object) -> int:
-        return 0
-
-    trace = run(beside(body), lambda: pusher_first)
+    trace = run(beside(body))
     assert trace.failure is None
     assert not trace.trouble
 
@@ -224,7 +221,7 @@ def test_what_runs_out_on_the_real_clock_alone_is_an_error_and_no_expiry() -> No
         client.set(server.key("lease"), "mine", px=50)
         with client.pipeline() as transaction:
             transaction.watch(server.key("lease"))
-            busy(0.15)
+            busy(0.4)
             transaction.get(server.key("lease"))
 
     trace = run(beside(body))
@@ -284,3 +281,24 @@ def test_a_run_finds_an_empty_server() -> None:
         client.set(server.key("left"), 1)
 
     assert all(trace.failure is None for trace in explore(beside(body), 3))
+
+
+def test_what_a_key_with_a_time_to_live_holds_depends_on_the_clock() -> None:
+    def body(server: RedisServer) -> None:
+        client = server.client()
+        client.get(server.key("a"))
+        client.set(server.key("a"), 1, px=500)
+        client.get(server.key("a"))
+        time.sleep(1)
+        client.get(server.key("a"))
+        client.get(server.key("a"))
+
+    timed = [event.timed for event in commands(run(beside(body)))]
+    assert timed == [False, True, True, True, False]
+
+
+def test_a_program_beside_a_server_is_never_proved() -> None:
+    def body(server: RedisServer) -> None:
+        server.client().get(server.key("a"))
+
+    assert run(beside(body)).unvaried == ("it speaks to a service outside the run",)

@@ -56,7 +56,13 @@ class OnConnection(DescriptorCall):
         assert world.store is not None
         self.store, self.connection = world.store, connection
         self.means = Meaning("")
-        self.timed = False
+        self.was_timed = False
+        """The clock had a say when it was done."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether the clock has a say in what it does."""
+        return False
 
     def concerns(self, means: Meaning) -> None:
         """Say what it is for others."""
@@ -76,7 +82,8 @@ class OnConnection(DescriptorCall):
         event = super().event(task, step, time, replace(effect, result=None))
         # A write replaces all of a value, however long it was; a read brings so much.
         size = len(effect.before)
-        return replace(event, call=self.means.name, size=size, timed=self.timed)
+        timed = self.was_timed or self.timed
+        return replace(event, call=self.means.name, size=size, timed=timed)
 
 
 class Sending(OnConnection):
@@ -94,9 +101,13 @@ class Sending(OnConnection):
         self.sent = self.connection.sends(self.data)
         self.concerns(self.sent.means)
         self.is_choice = not self.means.local
-        self.timed = self.is_choice and (self.means.timed or self.store.expiry.any)
         self.waits = False
         return self
+
+    @property
+    def timed(self) -> bool:
+        """It may depend on the clock: a key has a time to live, or is given one."""
+        return self.is_choice and (self.means.timed or self.store.expiry.any)
 
     def ready(self) -> bool:
         """Whether there is room to send, as there is for any command of a reasonable size."""
@@ -104,21 +115,21 @@ class Sending(OnConnection):
 
     def perform(self, task: Task) -> Effect:
         """Send, and let the server do it."""
-        store, clock = self.store, self.world.clock
+        store, clock, self.was_timed = self.store, self.world.clock, self.timed
         if self.means.dated:
             raise UnexpectedStopError(
                 f"{task.name} lets a key end at a time of the calendar ({self.means.name}), and "
                 "its own clock is virtual while the server's is not; give a time to live instead"
             )
-        if self.means.local:
-            return Effect(result=self._send(task, {}))
         limit, patch = self._limit()
-        store.expiry.before(clock)
+        if not self.means.local:
+            store.expiry.before(clock)
         others = store.waiting() if limit else set()
-        self._send(task, patch)
-        store.settle(
-            self.world, task, self.argument(0), replies_now=self._completes and not self.means.waits
-        )
+        result = self._send(task, patch)
+        replies_now = bool(self.sent.commands) and not self.means.waits
+        store.settle(self.world, task, self.argument(0), replies_now=replies_now)
+        if self.means.local:
+            return Effect(result=result)
         if store.expiry.any or self.means.timed or self.means.everything:
             store.expiry.after(clock, dict(self.means.lives), watched=store.is_watched)
         found = store.replied(self.world, task, self.argument(0))
@@ -126,10 +137,6 @@ class Sending(OnConnection):
             self._begin_to_wait(task, limit, others)
             return Effect()
         return _effect(self.means, found)
-
-    @property
-    def _completes(self) -> bool:
-        return bool(self.sent.commands)
 
     def _send(self, task: Task, patch: dict[int, bytes]) -> int:
         """Make the call, with other bytes in a few places."""
@@ -184,18 +191,21 @@ class Waiting(OnConnection):
         assert self.connection.waiting is not None
         self.concerns(self.connection.waiting)
         self.action, self.events = Action.RECEIVE, select.POLLIN
-        self.timed = self._limit is not None or self.deadline is not None
         self.waits = not self.timed and not self._never_blocks()
         self.waits_for = "an element to be pushed"
         return self
 
     @property
-    def _limit(self) -> WaitLimit | None:
+    def timed(self) -> bool:
+        """It gives up after a time, by the command or by an option of the socket."""
         limits = (timer for timer in self.world.timers if isinstance(timer, WaitLimit))
-        return next((limit for limit in limits if limit.connection is self.connection), None)
+        return self.deadline is not None or any(
+            limit.connection is self.connection for limit in limits
+        )
 
     def perform(self, task: Task) -> Effect:
         """Read it, if it is there; the call may also be one that does not wait."""
+        self.was_timed = self.timed
         found = self.store.replied(self.world, task, self.argument(0))
         effect = super().perform(task)
         if found:

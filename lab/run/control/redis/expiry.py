@@ -31,6 +31,9 @@ _MILLI = 1_000_000
 """Nanoseconds of a millisecond, which is the server's unit."""
 _SPARE = 3_600_000
 """Milliseconds that keys are given beside their own between two commands."""
+_LEAST = 250
+"""Milliseconds that a key which is not gone has at least while a command is done: that takes one,
+but on a busy machine it may take many."""
 _SHORT = 60_000
 """A key that has more left lives long enough anyway, in a run of some seconds."""
 _ROUNDING = 2
@@ -81,6 +84,8 @@ class Expiry:
     def __init__(self, client: redis.Redis, prefix: str) -> None:
         self._client, self._pattern = client, f"{prefix}*"
         self._ends: dict[bytes, End] = {}
+        self._began = 0.0
+        """When, in real milliseconds, the present command did."""
 
     @property
     def any(self) -> bool:
@@ -97,9 +102,10 @@ class Expiry:
         Raises UnexpectedStopError where one ran out that had not yet to.
         """
         now, real = clock // _MILLI, _real()
+        self._began = real
         if all(_in_step(end.virtual - now, end.real - real) for end in self._ends.values()):
             return
-        left = {key: max(0, end.virtual - now) for key, end in self._ends.items()}
+        left = {key: _on_server(end.virtual - now) for key, end in self._ends.items()}
         self._set(left, real)
         self._ends = {key: end for key, end in self._ends.items() if left[key]}
 
@@ -128,6 +134,9 @@ class Expiry:
         for key, end in self._ends.items():
             if key not in left and end.real <= _real():
                 raise _ran_out(key)
+        for key, milliseconds in stated.items():
+            if key not in left and self._began + milliseconds <= _real():
+                raise _ran_out(key)
         ends = {}
         for key, milliseconds in left.items():
             known = self._ends.get(key)
@@ -146,9 +155,14 @@ class Expiry:
             self._set(short, _real())
 
 
-def _in_step(virtual: float, real: float) -> bool:
+def _in_step(virtual: int, real: float) -> bool:
     """Whether the server may be left alone with what it takes for the time left."""
-    return virtual / 2 <= real <= virtual + _ROUNDING
+    return virtual / 2 <= real <= _on_server(virtual) + _ROUNDING
+
+
+def _on_server(virtual: int) -> int:
+    """The time to live that the server is told during a command."""
+    return max(virtual, _LEAST) if virtual > 0 else 0
 
 
 def _ran_out(key: bytes) -> UnexpectedStopError:
