@@ -130,13 +130,20 @@ class Sending(OnConnection):
         store.settle(self.world, task, self.argument(0), replies_now=replies_now)
         if self.means.local:
             return Effect(result=result)
-        if store.expiry.any or self.means.timed or self.means.everything:
-            store.expiry.after(clock, dict(self.means.lives), watched=store.is_watched)
         found = store.replied(self.world, task, self.argument(0))
-        if self.means.waits and not found:
+        waits = self.means.waits and not found
+        effect = Effect() if waits else _effect(self.means, found)
+        if store.expiry.any or self.means.timed or self.means.everything:
+            failed = effect.action is Action.READ
+            store.expiry.after(
+                clock,
+                {} if failed else dict(self.means.lives),
+                certain=not self.means.several,
+                watched=store.is_watched,
+            )
+        if waits:
             self._begin_to_wait(task, limit, others)
-            return Effect()
-        return _effect(self.means, found)
+        return effect
 
     def _send(self, task: Task, patch: dict[int, bytes]) -> int:
         """Make the call, with other bytes in a few places."""

@@ -74,8 +74,16 @@ class End:
 
     virtual: int
     """On the virtual clock."""
-    real: float
-    """On the real one, unless the server is told otherwise."""
+    earliest: float
+    """On the real one, unless the server is told otherwise. It was told, or asked, at some moment
+    of a wait for its answer, and on a busy machine that may be long: hence also"""
+    latest: float
+
+    def may_be(self, other: End) -> bool:
+        """Whether two are the same on the real clock, as far as is known."""
+        return (
+            self.earliest <= other.latest + _ROUNDING and other.earliest <= self.latest + _ROUNDING
+        )
 
 
 class Expiry:
@@ -101,63 +109,65 @@ class Expiry:
 
         Raises UnexpectedStopError where one ran out that had not yet to.
         """
-        now, real = clock // _MILLI, _real()
-        self._began = real
-        if all(_in_step(end.virtual - now, end.real - real) for end in self._ends.values()):
+        now, self._began = clock // _MILLI, _real()
+        if all(_in_step(end, now, self._began) for end in self._ends.values()):
             return
-        left = {key: _on_server(end.virtual - now) for key, end in self._ends.items()}
-        self._set(left, real)
-        self._ends = {key: end for key, end in self._ends.items() if left[key]}
+        self._set({key: _on_server(end.virtual - now) for key, end in self._ends.items()})
 
-    def _set(self, left: Mapping[bytes, int], real: float) -> None:
+    def _set(self, left: Mapping[bytes, int]) -> None:
         """Give keys so many milliseconds; none: they end."""
-        for key in self._client.eval(_SET, len(left), *left, *left.values()):
+        earliest = _real()
+        gone = self._client.eval(_SET, len(left), *left, *left.values())
+        latest = _real()
+        for key in gone:
             if left[key]:
                 raise _ran_out(key)
         for key, milliseconds in left.items():
-            self._ends[key] = End(self._ends[key].virtual, real + milliseconds)
+            virtual = self._ends.pop(key).virtual
+            if milliseconds:
+                self._ends[key] = End(virtual, earliest + milliseconds, latest + milliseconds)
 
-    def after(self, clock: int, stated: Mapping[bytes, int], *, watched: bool) -> None:
+    def after(
+        self, clock: int, stated: Mapping[bytes, int], *, certain: bool, watched: bool
+    ) -> None:
         """See which keys have an end now that a command was done.
 
         Args:
             clock: the virtual one, in nanoseconds.
-            stated: the milliseconds that the command gave to keys. (What the server tells is less,
+            stated: the milliseconds that the command gives to keys. (What the server tells is less,
                 by the real time that it took, and that would be another in the next run.)
+            certain: it has done that.
             watched: somebody watches keys, which are to be left alone.
 
         Raises UnexpectedStopError where it cannot be told whether the command removed a key.
         """
-        now, real = clock // _MILLI, _real()
+        now, earliest = clock // _MILLI, _real()
         answer = iter(self._client.eval(_ENDS, 0, self._pattern))
+        latest = _real()
         left: dict[bytes, int] = dict(zip(answer, answer, strict=True))
         for key, end in self._ends.items():
-            if key not in left and end.real <= _real():
+            if key not in left and end.earliest <= latest:
                 raise _ran_out(key)
         for key, milliseconds in stated.items():
-            if key not in left and self._began + milliseconds <= _real():
+            if certain and key not in left and self._began + milliseconds <= latest:
                 raise _ran_out(key)
         ends = {}
         for key, milliseconds in left.items():
+            virtual = now + stated.get(key, milliseconds + 1)
+            found = End(virtual, earliest + milliseconds, latest + milliseconds + 1)
             known = self._ends.get(key)
-            if known is not None and abs(real + milliseconds - known.real) <= _ROUNDING:
-                ends[key] = known
-            else:
-                given = stated.get(key, milliseconds + 1)
-                ends[key] = End(now + given, real + milliseconds)
+            same = known is not None and known.may_be(found) and not (certain and key in stated)
+            ends[key] = known if known is not None and same else found
         self._ends = ends
-        short = {
-            key: end.virtual - now + _SPARE
-            for key, end in ends.items()
-            if end.virtual - now < _SHORT
-        }
+        short = {key: end.virtual - now for key, end in ends.items() if end.virtual - now < _SHORT}
         if short and not watched:
-            self._set(short, _real())
+            self._set({key: milliseconds + _SPARE for key, milliseconds in short.items()})
 
 
-def _in_step(virtual: int, real: float) -> bool:
+def _in_step(end: End, now: int, real: float) -> bool:
     """Whether the server may be left alone with what it takes for the time left."""
-    return virtual / 2 <= real <= _on_server(virtual) + _ROUNDING
+    left = end.virtual - now
+    return left / 2 <= end.earliest - real <= _on_server(left) + _ROUNDING
 
 
 def _on_server(virtual: int) -> int:

@@ -16,6 +16,9 @@ MILLI = 1_000_000
 class Server:
     """Keys and when they end, on a clock that the test moves."""
 
+    slow = 0
+    """Milliseconds before and after each thing that it does."""
+
     def __init__(self) -> None:
         self.now = 5000.0
         self.ends: dict[bytes, float] = {b"other": 9e9}
@@ -23,6 +26,13 @@ class Server:
 
     def eval(self, script: str, number: int, *words: Any) -> list[Any]:
         self.asked += 1
+        self.now += self.slow
+        try:
+            return self._done(script, number, *words)
+        finally:
+            self.now += self.slow
+
+    def _done(self, script: str, number: int, *words: Any) -> list[Any]:
         self.ends = {key: end for key, end in self.ends.items() if end > self.now}
         if script == expiry._ENDS:
             prefix = words[0].removesuffix("*").encode()
@@ -56,7 +66,7 @@ def command(
     stated = {f"lab:{name}".encode(): left for name, left in lives.items()}
     server.ends |= {key: server.now + left for key, left in stated.items()}
     server.now += 3
-    kept.after(at * MILLI, stated, watched=watched)
+    kept.after(at * MILLI, stated, certain=True, watched=watched)
     return found
 
 
@@ -109,7 +119,7 @@ def test_a_command_may_take_longer_than_a_key_has_left(kept: Expiry, server: Ser
     command(kept, server, at=0, a=1000)
     kept.before(999 * MILLI)
     server.now += 100
-    kept.after(999 * MILLI, {}, watched=False)
+    kept.after(999 * MILLI, {}, certain=True, watched=False)
     assert b"lab:a" in command(kept, server, at=999)
     assert b"lab:a" not in command(kept, server, at=1000)
 
@@ -118,12 +128,34 @@ def test_a_key_that_is_gone_before_it_was_seen_is_an_error(kept: Expiry, server:
     kept.before(0)
     server.now += 20
     with pytest.raises(UnexpectedStopError, match="lab:a ran out on the real clock"):
-        kept.after(0, {b"lab:a": 10}, watched=False)
+        kept.after(0, {b"lab:a": 10}, certain=True, watched=False)
+
+
+def test_a_slow_machine_makes_no_difference_to_an_end(kept: Expiry, server: Server) -> None:
+    server.slow = 40
+    command(kept, server, at=0, a=1000)
+    for at in range(100, 1000, 100):
+        assert b"lab:a" in command(kept, server, at=at)
+    assert b"lab:a" not in command(kept, server, at=1000)
+
+
+def test_the_same_time_once_more_is_a_new_one(kept: Expiry, server: Server) -> None:
+    command(kept, server, at=0, a=200)
+    command(kept, server, at=100, a=expiry._LEAST)  # which the server was told anyway
+    assert b"lab:a" in command(kept, server, at=300)
+
+
+def test_what_a_script_gives_is_read_from_the_server(kept: Expiry, server: Server) -> None:
+    kept.before(0)
+    server.ends[b"lab:a"] = server.now + 70_000
+    kept.after(0, {}, certain=True, watched=False)
+    assert b"lab:a" in command(kept, server, at=70_000)
+    assert b"lab:a" not in command(kept, server, at=70_002)
 
 
 def test_a_key_that_a_command_removed_has_no_end(kept: Expiry, server: Server) -> None:
     command(kept, server, at=0, a=1000)
     kept.before(0)
     del server.ends[b"lab:a"]
-    kept.after(0, {}, watched=False)
+    kept.after(0, {}, certain=True, watched=False)
     assert not kept.any
