@@ -30,7 +30,8 @@ import pytest
 import lab.grammar
 from lab.catalogue import catalogue
 from lab.finding import Finding, Kind, Outcome, Result, Shrinkage, Verdict
-from lab.report.json import render, scenario_object
+from lab.redis_server import lacking
+from lab.report.json import document, render, result_object, scenario_object
 from lab.report.story import Code, Led, Report, Story
 from lab.search.guided import Wait
 from lab.search.named import NAMES as strategies  # noqa: N811  # they are words of the reference
@@ -105,6 +106,8 @@ def test_what_a_page_shows_is_what_happens(
 ) -> None:
     if any(_UNDER_CONTROL.search(block.text) for block in blocks(page.read_text())):
         request.getfixturevalue("control")
+    if "RedisServer" in "".join(b.text for b in blocks(page.read_text())) and (needs := lacking()):
+        pytest.skip(f"the page needs {'; and '.join(needs)}")
     printed = ""
     for block in blocks(page.read_text()):
         match block.language:
