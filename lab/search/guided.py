@@ -3,7 +3,8 @@
 A bug and its fix do the same things to the same data, and the fix does some more around them: it
 takes a lock, it waits for a message. So the schedule of the bug, which counts steps, means nothing
 for the fix; the order in which data are touched does. Whoever touches them next in the bug's run is
-moved until it has done so, and where it cannot, something holds it back: there the fix waits.
+moved until it has done so, and where it cannot, something holds it back: there the fix waits. Who
+asks again and again for what it does not get waits as well, although it could move.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lab.search.idling import Idling
 from lab.search.strategy import Pending, Point
 from lab.trace import Event, Trace
 
@@ -38,6 +40,7 @@ class Guided:
         self.waits: list[Wait] = []
         self._seen: set[str] = set()
         self._begun = False
+        self._idling = Idling()
 
     def begin(self) -> bool:
         """Ready once."""
@@ -50,10 +53,14 @@ class Guided:
             done = (event.process, event.action, event.object)
             if done in self._left:
                 self._left.remove(done)
+        self._idling.follow(point.happened)
         enabled = [pending.process for pending in point.enabled]
         blocked = {pending.process: pending for pending in point.blocked}
         self._seen |= {*enabled, *blocked}
         for process, _, _ in self._left:
+            if process in enabled and self._idling.waits(process):
+                self._note(Wait(point.step, point.enabled[enabled.index(process)]))
+                return self._busy(point)
             if process in enabled:
                 return enabled.index(process)
             if process in blocked:
@@ -62,6 +69,12 @@ class Guided:
             if process not in self._seen:
                 return self._parent(point)
         return point.default
+
+    def _busy(self, point: Point) -> int:
+        """Who may change something: the default, unless it is one that only asks."""
+        order = (point.default, *range(len(point.enabled)))
+        busy = (i for i in order if not self._idling.waits(point.enabled[i].process))
+        return next(busy, point.default)
 
     def _parent(self, point: Point) -> int:
         """Who may be about to fork a process that is not born yet: one that is not led itself."""

@@ -107,3 +107,22 @@ def test_it_chooses_like_any_strategy() -> None:
     guided.end(run(counter(2, 1), recorder).trace)
     assert not guided.begin()
     assert recorder.schedule.preemptions == 1
+
+
+def test_who_asks_in_vain_again_and_again_waits_and_lets_others_go_on() -> None:
+    def asking() -> Task:
+        while (yield read("flag")) == 0:
+            pass
+        yield write("n", 1)
+
+    def telling() -> Task:
+        yield read("n")
+        yield write("flag", 1)
+
+    steps = [Event(0, "P1", Action.WRITE, "write", "n"), Event(1, "P2", Action.READ, "read", "n")]
+    guided = Guided(steps)
+    run(Program({"P1": asking, "P2": telling}), guided.choose)
+
+    assert [(wait.pending.process, wait.pending.object) for wait in guided.waits] == [
+        ("P1", "flag")
+    ]

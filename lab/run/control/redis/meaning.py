@@ -57,7 +57,7 @@ def meaning(words: tuple[bytes, ...]) -> Meaning:
     if name in _LOCAL or (name == "CLIENT" and words[1:2] and words[1].upper() in _LOCAL_OF_CLIENT):
         return Meaning(name, local=True)
     if name not in _TABLE:
-        return Meaning(name, Action.UPDATE, everything=True)
+        return Meaning(name, Action.UPDATE, _declared(name, words), everything=True)
     action, first, last, step = _TABLE[name]
     stop = last + 1 if last >= 0 else len(words) + last + 1
     means = Meaning(
@@ -86,6 +86,13 @@ def _set(means: Meaning, words: tuple[bytes, ...]) -> Meaning:
         may_fail=b"GET" not in options,  # then it replies what was there before
         timed=bool(means.lives) or means.dated,
     )
+
+
+def _declared(name: str, words: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The keys that a script says it uses: it may use others too, but is called by these."""
+    if name not in _SCRIPTS or len(words) < _FIRST_OF_SCRIPT or not words[2].isdigit():
+        return ()
+    return words[_FIRST_OF_SCRIPT : _FIRST_OF_SCRIPT + int(words[2])]
 
 
 def _lives(name: str, words: tuple[bytes, ...]) -> tuple[tuple[bytes, int], ...]:
@@ -186,6 +193,9 @@ _STATED = {"SETEX": (2, 1000), "PSETEX": (2, 1), "EXPIRE": (2, 1000), "PEXPIRE":
 """Which word is a time to live, and its unit in milliseconds."""
 _WITH_OPTIONS = frozenset({"SET", "GETEX"})
 _UNITS = {b"EX": 1000, b"PX": 1}
+_SCRIPTS = frozenset({"EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"})
+_FIRST_OF_SCRIPT = 3
+"""Which word is the first key of a script; the one before it says how many there are."""
 _AT = frozenset({"EXPIREAT", "PEXPIREAT"})
 _LOCAL = frozenset("PING ECHO HELLO AUTH SELECT QUIT MULTI DISCARD UNWATCH COMMAND".split())  # noqa: SIM905  # the same
 _LOCAL_OF_CLIENT = frozenset({b"SETINFO", b"SETNAME", b"GETNAME", b"ID", b"INFO"})

@@ -56,6 +56,12 @@ def test_a_command_that_is_not_known_and_a_script_touch_everything(command: str)
     assert means.changes
 
 
+def test_a_script_is_called_by_the_keys_that_it_declares() -> None:
+    assert of("EVAL code 2 a b 7").keys == (b"a", b"b")
+    assert of("EVALSHA 00ff 0 a").keys == ()
+    assert of("EVAL code x a").keys == of("EVAL code").keys == ()
+
+
 @pytest.mark.parametrize("command", ["HELLO 3", "CLIENT SETINFO LIB-NAME x", "PING", "SELECT 0"])
 def test_what_concerns_a_connection_alone_is_no_step(command: str) -> None:
     assert of(command).local
