@@ -31,7 +31,7 @@ import lab.grammar
 from lab.catalogue import catalogue
 from lab.finding import Finding, Kind, Outcome, Result, Shrinkage, Verdict
 from lab.redis_server import lacking
-from lab.report.json import document, render, result_object, scenario_object
+from lab.report.json import render, scenario_object
 from lab.report.story import Code, Led, Report, Story
 from lab.search.guided import Wait
 from lab.search.named import NAMES as strategies  # noqa: N811  # they are words of the reference
