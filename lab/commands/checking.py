@@ -31,7 +31,7 @@ class Effort:
     """How much is done for each scenario."""
 
     runs: int = 3
-    """Free ones."""
+    """Free ones; fewer of a bug that has shown itself."""
     isolation: Isolation = Isolation.AUTO
     """Of the free ones."""
     controlled: bool = True
@@ -62,7 +62,7 @@ def checked(
     schedule.
     """
     judged: list[Judged] = []
-    free = Plan(runs=effort.runs, isolation=effort.isolation)
+    free = Plan(runs=effort.runs, isolation=effort.isolation, until_shown=True)
     seeds = effort.seeds if scenario.expects else 1
     try:
         judged.extend(
