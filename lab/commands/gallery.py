@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.catalogue import Case, cases, catalogue, missing, select
-from lab.check import judge
 from lab.commands.checking import committed
 from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, reported
@@ -44,7 +43,7 @@ def execute(arguments: argparse.Namespace) -> int:
     folder = _made(Path(arguments.folder))
     began = time.monotonic()
     cards: list[Card] = []
-    unlike: list[str] = []
+    amiss: list[str] = []
     with reported(output) as stories:
         for number, case in enumerate(wanted, 1):
             assert case.bug
@@ -52,16 +51,16 @@ def execute(arguments: argparse.Namespace) -> int:
             story = _story(case, everything, arguments.schedules)
             stories.append(story)
             cards.append(_hung(folder, case.bug, story))
-            unlike += _unlike(case, story)
+            amiss += unlike(case, story)
             _write(folder / "index.html", index(cards))
     output.say(
         f"{folder / 'index.html'}: {count(len(cards), 'bug')} with "
         f"{count(sum(len(each.story.led) for each in cards), 'fix', 'fixes')}, in "
         f"{time.monotonic() - began:.0f} s"
     )
-    for line in unlike:
+    for line in amiss:
         output.say(wrapped(line))
-    return 1 if unlike else 0
+    return 1 if amiss else 0
 
 
 def _made(folder: Path) -> Path:
@@ -133,10 +132,17 @@ def _hung(folder: Path, bug: Scenario, story: Story) -> Card:
     return Card(bug.family, story, f"{bug.id}.html", picture)
 
 
-def _unlike(case: Case, story: Story) -> Iterator[str]:
-    """What is not as declared."""
+def unlike(case: Case, story: Story) -> Iterator[str]:
+    """What is not to be shown to anybody: a bug that was not caught, a fix that did not hold.
+
+    That a bug does more harm than it declares is for `lab check` to say, which stops sooner.
+    """
     assert case.bug
-    yield from judge(case.bug, story.result).differences
-    by_id = {fix.id: fix for fix in case.fixes}
+    absent = case.bug.expects - {finding.kind for finding in story.result.findings}
+    if absent:
+        kinds = ", ".join(sorted(absent))
+        why = f": {story.result.reason}" if story.result.reason else ""
+        yield f"{case.bug.id}: {kinds} was not seen in {count(story.result.runs, 'run')}{why}"
     for led in story.led:
-        yield from judge(by_id[led.result.scenario], led.result).differences
+        if led.result.verdict not in (Verdict.PASSED, Verdict.PROVED):
+            yield f"{led.result.scenario}: {led.result.verdict} on the schedule of its bug"

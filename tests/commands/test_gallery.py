@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from lab.catalogue import cases, select
 from lab.cli import main
+from lab.commands.gallery import unlike
+from lab.finding import Result, Verdict
+from lab.report.story import Led, Story
 
 
 @pytest.mark.usefixtures("control")
@@ -30,6 +34,16 @@ def test_a_bug_has_a_page_with_its_fix_and_two_pictures_and_the_index_leads_ther
     page = (folder / "pipe.wait_then_read.html").read_text()
     assert "pipe.read_then_wait" in page
     assert 'href="index.html"' in page
+
+
+def test_a_bug_that_is_not_caught_and_a_fix_that_does_not_hold_are_told() -> None:
+    (case,) = cases(select(["pipe.wait_then_read", "pipe.read_then_wait"]))
+    bug = Result("pipe.wait_then_read", "controlled", Verdict.PASSED, 20, 1.0, reason="none")
+    fix = Result("pipe.read_then_wait", "controlled", Verdict.ERROR, 1, 1.0, reason="it is late")
+    assert list(unlike(case, Story(bug, led=(Led(fix, (), ()),)))) == [
+        "pipe.wait_then_read: deadlock was not seen in 20 runs: none",
+        "pipe.read_then_wait: error on the schedule of its bug",
+    ]
 
 
 @pytest.mark.usefixtures("control")

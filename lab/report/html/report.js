@@ -249,6 +249,7 @@ function how(result) {
     result.search, result.isolation && `isolation by ${result.isolation}`,
     Object.entries(result.parameters).map(([name, value]) => `${name}=${value}`).join(" ")].filter(Boolean);
   return make("section", { class: "how dim" }, result.notes.map((note) => make("p", {}, `Note: ${note}`)),
+    result.stale.map((path) => make("p", {}, `Note: the saved schedule ${path} is stale: the program has changed since.`)),
     free ? make("p", {}, "The program ran freely, so its steps are not known; under control (lab explore) they are.") : null, make("p", {}, parts.join(" · ")));
 }
 
