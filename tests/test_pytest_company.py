@@ -190,7 +190,11 @@ def test_it():
 
 
 def test_pdb_stops_where_the_replay_fails(pytester: pytest.Pytester) -> None:
-    token = re.search(r'replay="(.*)"', run(pytester, LOSES, *_ALONE).stdout.str())
+    pytester.makepyfile(test_it=LOSES)
+    # In a process of its own, as the replay is: pytester forgets modules, which a run in this one
+    # would then have to import while it is under control.
+    told = pytester.runpytest_subprocess(*_ALONE).stdout.str()
+    token = re.search(r'replay="(.*)"', told)
     assert token
 
     done = pytester.run(

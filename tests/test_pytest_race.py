@@ -367,13 +367,16 @@ def test_the_file_of_a_saved_schedule_replays_the_test_it_belongs_to(
 ) -> None:
     pytester.makepyprojecttoml('[tool.lab.profile.nightly]\nsaved = "failed"\nschedules = 20\n')
     source = LOSES + APPENDS.replace("def test_both_lines", "def test_other_lines")
-    run(pytester, source, "--lab-profile=nightly", "-k", "count").assert_outcomes(failed=1)
+    pytester.makepyfile(test_it=source)
+    # In a process of its own, as the replay is: see the test of --pdb.
+    first = pytester.runpytest_subprocess("--lab-profile=nightly", "-k", "count")
+    first.assert_outcomes(failed=1)
     files = sorted(pytester.path.glob("failed/test_it.py-test_both_count.*.json"))
 
     lab = pytester.run(sys.executable, "-m", "lab", "replay", files[0])
 
     assert lab.ret == 1
     lab.stdout.fnmatch_lines(["*LOST UPDATE *test_both_count *failed, 1 of 1 run*"])
-    result = run(pytester, source, "--lab-replay", str(files[0]))
+    result = pytester.runpytest("--lab-replay", str(files[0]))
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["*holds no schedule of test_it.py::test_other_lines*"])
