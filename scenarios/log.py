@@ -105,7 +105,7 @@ def _logged_at_end(writers: int, lines: int, work: float, lock: int = fcntl.LOCK
 
 
 @scenario(expects=["message-loss"])
-def rotated_twice(writers: int = 2, lines: int = 3, work: float = 0.02) -> Messages:
+def rotated_twice(writers: int = 2, lines: int = 3, work: float = 0.03) -> Messages:
     """A whole log is lost when it is full and is to be put aside.
 
     It happens when two writers see that it is full, for the second puts aside the new log of the
@@ -115,7 +115,7 @@ def rotated_twice(writers: int = 2, lines: int = 3, work: float = 0.02) -> Messa
 
 
 @scenario(fixes="rotated_twice")
-def rotated_under_lock(writers: int = 2, lines: int = 3, work: float = 0.02) -> Messages:
+def rotated_under_lock(writers: int = 2, lines: int = 3, work: float = 0.03) -> Messages:
     """A writer holds a lock while it looks whether the log is full, puts it aside, and writes.
 
     That suffices because the second to come finds a log that is not full. The lock is on a file
@@ -145,14 +145,14 @@ def _logged_and_rotated(
             for line in own:
                 with alone(log):
                     if _size(log) >= full:
-                        time.sleep(work)  # without it the race is rare, not absent
+                        time.sleep(3 * work)  # without it the race is rare, not absent
                         with contextlib.suppress(FileNotFoundError):  # another has just done it
                             log.replace(aside)
                     with log.open("a") as file:
                         print(line, file=file)
                 time.sleep(work)
 
-        written = _write_all(write, writers, lines)
+        written = _write_all(write, writers, lines, apart=work)
         kept = aside.read_text() + log.read_text()
         return Messages((*before, *written), tuple(kept.splitlines()))
 
@@ -171,12 +171,16 @@ def _lines(name: str, number: int) -> tuple[str, ...]:
     return tuple(f"{name}: line {count}" for count in range(number))
 
 
-def _write_all(write: Callable[[Sequence[str]], None], writers: int, lines: int) -> tuple[str, ...]:
+def _write_all(
+    write: Callable[[Sequence[str]], None], writers: int, lines: int, apart: float = 0
+) -> tuple[str, ...]:
     """Let each writer write its lines, in a process of its own; return them all."""
     own = [_lines(f"writer {number}", lines) for number in range(writers)]
     started = [fork.Process(target=write, args=(each,)) for each in own]
     for process in started:
         process.start()
+        if apart:
+            time.sleep(apart)
     for process in started:
         process.join()
         assert process.exitcode == 0, f"{process.name} failed with exit code {process.exitcode}"

@@ -37,7 +37,7 @@ fork = multiprocessing.get_context("fork")
 
 
 @scenario(expects=["invariant"])
-def any_child_will_do(work: float = 0.06) -> None:
+def any_child_will_do(work: float = 0.2) -> None:
     """A program goes on as if its compiler had ended, and what it compiles is not there yet.
 
     It happens when another child ends first, because `wait` returns whichever that is. The fix
@@ -47,7 +47,7 @@ def any_child_will_do(work: float = 0.06) -> None:
 
 
 @scenario(fixes="any_child_will_do")
-def the_child_that_is_meant(work: float = 0.06) -> None:
+def the_child_that_is_meant(work: float = 0.2) -> None:
     """The program waits for the exit of its compiler, by its PID.
 
     That suffices because `waitpid` with a PID leaves the exits of other children alone. They
@@ -76,7 +76,7 @@ def _compile_beside_another(wait: Callable[[int], object], work: float) -> None:
 
 
 @scenario(expects=["message-loss"])
-def status_ignored(jobs: int = 2, work: float = 0.02) -> Messages:
+def status_ignored(jobs: int = 2, work: float = 0.1) -> Messages:
     """A job is missing in the result, and nobody has noticed that it failed.
 
     It happens when a job finds the one licence taken and exits with a status that says so, for
@@ -90,7 +90,7 @@ def status_ignored(jobs: int = 2, work: float = 0.02) -> Messages:
 
 
 @scenario(fixes="status_ignored")
-def started_again(jobs: int = 2, work: float = 0.02) -> Messages:
+def started_again(jobs: int = 2, work: float = 0.1) -> Messages:
     """The parent looks at each status, and starts again what could not be done now.
 
     That suffices because a job that found the licence taken has done nothing, and says so by a
