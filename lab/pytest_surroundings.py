@@ -70,6 +70,11 @@ class Watch:
                     (entry.key, entry) for entry in new if ours.made(entry, unless_told=self._alone)
                 )
 
+    def pytest_unconfigure(self) -> None:
+        """Let go of the queues' directory."""
+        if self._queues is not None and os.getpid() == self._process:
+            os.close(self._queues)
+
     def surroundings(self) -> Surroundings:
         """What was made so far and is still there."""
         there = {entry.key: entry for entry in self._present()} if self._made else {}
