@@ -179,6 +179,7 @@ def writes_late(server: RedisServer, work: float = 0.6) -> Tally:
     def add(redis: Redis, seconds: float) -> None:
         if _acquire(redis, server.key("lock"), "holder", LEASE):
             value = int(redis.get(store) or 0)
+            redis.rpush(server.key("begun"), value)
             time.sleep(seconds)
             redis.set(store, value + 1)
 
@@ -200,6 +201,7 @@ def fenced(server: RedisServer, work: float = 0.6) -> Tally:
                 continue
             number = redis.incr(server.key("numbers"))
             value = int(redis.eval(READ, 2, store, fence, number) or 0)
+            redis.rpush(server.key("begun"), value)
             time.sleep(seconds)
             if redis.eval(WRITE, 2, store, fence, number, value + 1):
                 return
@@ -224,14 +226,13 @@ return 1
 
 
 def _added_by_two(server: RedisServer, add: Callable[[Redis, float], None], work: float) -> Tally:
-    processes = [
-        fork.Process(target=lambda seconds=seconds: add(server.client(), seconds))
-        for seconds in (work, 0.0)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+    slow = fork.Process(target=lambda: add(server.client(), work))
+    slow.start()
+    server.client().blpop(server.key("begun"))
+    quick = fork.Process(target=lambda: add(server.client(), 0.0))
+    quick.start()
+    slow.join()
+    quick.join()
     return Tally(2, int(server.client().get(server.key("store")) or 0), "additions")
 
 
