@@ -22,6 +22,7 @@ COMMANDS = {
     "check": "the CI gate: every bug must show itself, every fix must hold",
     "catalogue": "make the pages about all scenarios, with real reports of each",
     "gallery": "the whole catalogue as pages, to look at or to send to somebody",
+    "report": "show what --json saved, or make another form of it",
     "exec": "watch any program: lab exec -- COMMAND ARGS...",
     "watch": "a live view of processes that run now: lab watch -- COMMAND, or --pid PID",
     "doctor": "what this machine allows, and how to get what is missing",
@@ -152,6 +153,7 @@ def grammar() -> argparse.ArgumentParser:
         metavar="STEP",
         help="show every step up to that one, and not those that conflict alone",
     )
+    verbs["report"].add_argument("file", metavar="FILE", help="what --json of a command wrote")
     verbs["check"].add_argument("ids", nargs="*", metavar="ID", help="FAMILY.NAME, or a FAMILY")
     effort = verbs["check"].add_mutually_exclusive_group()
     effort.add_argument(
@@ -210,7 +212,12 @@ def _add_pages(verb: argparse.ArgumentParser) -> None:
 
 def _add_forms(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
     """The same report in other forms, of each command that judges."""
-    for name in ("run", "explore", "replay", "compare", "check", "exec", "demo"):
+    for name in ("run", "explore", "replay", "compare", "check", "exec", "demo", "report"):
+        verbs[name].add_argument(
+            "--github",
+            action="store_true",
+            help="mark what is wrong in a pull request, and add to the summary of the job",
+        )
         for form, text in FORMATS.items():
             if form != "json":
                 verbs[name].add_argument(f"--{form}", metavar="FILE", help=text)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from lab.report.formats import FORMATS, rendered
+from lab.report.github import paused, resumed
 from lab.report.style import Style
 
 if TYPE_CHECKING:
@@ -35,11 +37,14 @@ class Output:
     Args:
         files: for each form of `FORMATS` that is asked for, the name of a file, or - for stdout.
         to_stderr: see above.
+        github: mark lines of a pull request, and add to the summary of the job.
 
     Raises UsageError for a file that cannot be written: before the runs, not after them.
     """
 
-    def __init__(self, files: Mapping[str, str | None], *, to_stderr: bool = False) -> None:
+    def __init__(
+        self, files: Mapping[str, str | None], *, to_stderr: bool = False, github: bool = False
+    ) -> None:
         self._files = {form: name for form, name in files.items() if name is not None}
         on_stdout = [form for form, name in self._files.items() if name == "-"]
         if len(on_stdout) > 1:
@@ -49,6 +54,8 @@ class Output:
         self._stream: TextIO = sys.stderr if to_stderr or on_stdout else sys.stdout
         self.style = Style.of(self._stream)
         self._progress_shown = False
+        self.asks_for_nothing = not self._files and not github
+        self._secret = secrets.token_hex(16) if github else ""
         for form, name in self._files.items():
             if not name:
                 raise UsageError(
@@ -56,12 +63,15 @@ class Output:
                 )
             if name != "-":
                 _refuse_unwritable(form, Path(name))
+        if github:
+            self.say(paused(self._secret))
 
     @classmethod
     def asked(cls, arguments: argparse.Namespace, *, to_stderr: bool = False) -> Output:
         """What the command line asks for. Raises as the class does."""
         files = {form: getattr(arguments, form, None) for form in FORMATS}
-        return cls(files, to_stderr=to_stderr)
+        github = getattr(arguments, "github", False)
+        return cls(files, to_stderr=to_stderr, github=github)
 
     def say(self, text: str = "") -> None:
         """Write a line at once, so that a reader sees each result as it comes.
@@ -87,6 +97,23 @@ class Output:
         """
         for form in self._files:
             self._put(form, rendered(form, report))
+        if self._secret:
+            self._annotate(report)
+
+    def _annotate(self, report: Report) -> None:
+        """Say what GitHub reads from the log, and add to the file that it names for a summary."""
+        from lab.report.github import render
+        from lab.report.markdown import render as summary
+
+        self.say(resumed(self._secret))
+        if lines := render(report):
+            self.say(lines)
+        if name := os.environ.get("GITHUB_STEP_SUMMARY"):
+            try:
+                with Path(name).open("a", encoding="utf-8") as file:
+                    file.write(summary(report))
+            except OSError as error:
+                raise UsageError(f"GITHUB_STEP_SUMMARY={name}: {error.strerror}") from error
 
     def document(self, data: object) -> None:
         """Write JSON that is no report, if it was asked for. Raises as `report` does."""

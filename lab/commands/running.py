@@ -177,7 +177,8 @@ def story(scenario: Scenario, result: Result, differences: tuple[str, ...] | Non
 
 def judged_story(judged: Judged) -> Story:
     """The same, of one that was compared."""
-    return story(judged.scenario, judged.result, judged.differences)
+    told = story(judged.scenario, judged.result, judged.differences)
+    return dataclasses.replace(told, undecided=judged.undecided)
 
 
 def exit_status(verdicts: Iterable[Verdict]) -> int:

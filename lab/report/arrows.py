@@ -24,7 +24,7 @@ class Arrow:
     """What went from one step to another."""
 
     kind: str
-    """"message", "signal", "fork" or "reap"."""
+    """"message", "signal", "fork", "reap" or "wake"."""
     start: int
     end: int
 
@@ -83,3 +83,20 @@ def _messages(events: Sequence[Event]) -> Iterator[Arrow]:
                 item = (same or others)[0]
                 waiting.remove(item)
                 yield Arrow("message", item[0], index)
+
+
+def wakes(events: Sequence[Event]) -> Iterator[Arrow]:
+    """From each release to the acquire that it let through.
+
+    That is one that waits, by a process that has not moved since the release: it stood before it.
+    """
+    released: dict[str, int] = {}
+    moved: dict[str, int] = {}
+    for index, event in enumerate(events):
+        if event.action is Action.ACQUIRE and event.waits:
+            start = released.get(event.object)
+            if start is not None and moved.get(event.process, -1) < start:
+                yield Arrow("wake", start, index)
+        elif event.action is Action.RELEASE:
+            released[event.object] = index
+        moved[event.process] = index

@@ -75,7 +75,7 @@ def story_object(story: Story) -> dict[str, Any]:
         "code": [dataclasses.asdict(code) for code in story.code],
     }
     if story.differences is not None:
-        told["differences"] = list(story.differences)
+        told |= {"differences": list(story.differences), "undecided": story.undecided}
     return told
 
 

@@ -81,7 +81,9 @@ def lanes(
 
 def birth(name: str) -> tuple[int, ...]:
     """What sorts the names of processes and threads by their birth."""
-    return tuple(int(part) for part in name.lstrip("P").split(".") if part.isdigit())
+    return tuple(
+        int(part) for part in name.lstrip("P").split(".") if part.isascii() and part.isdigit()
+    )
 
 
 def is_process(name: str) -> bool:

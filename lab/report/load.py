@@ -61,6 +61,7 @@ def _story(data: Any, at: str) -> Story:
         else tuple(
             text(each, f"{at}.differences") for each in _list(differences, f"{at}.differences")
         ),
+        data.get("undecided") is True,
     )
 
 

@@ -12,6 +12,7 @@ with what the first went on.
 from __future__ import annotations
 
 import itertools
+import string
 from typing import TYPE_CHECKING
 
 from lab.operation import PRINTED, happening, short
@@ -196,7 +197,9 @@ def _line(event: Event) -> str:
 
 
 def _birth(name: str) -> tuple[int, str]:
-    digits = "".join(character for character in name.partition(".")[0] if character.isdigit())
+    digits = "".join(
+        character for character in name.partition(".")[0] if character in string.digits
+    )
     return (int(digits or 0), name)
 
 

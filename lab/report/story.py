@@ -6,15 +6,38 @@ keeps one file, and whoever looks at it later chooses the form.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lab.finding import Finding, Result
+from lab.report.terminal import title
 from lab.search.guided import Wait
 from lab.trace import Event
 
 Sources = Mapping[str, Mapping[int, str]]
 """For each file, lines of it by their numbers."""
+
+
+class Standing(enum.Enum):
+    """What is to be done about a story."""
+
+    GOOD = "good"
+    BAD = "bad"
+    UNDECIDED = "undecided"
+
+
+_STANDING = {0: Standing.GOOD, 1: Standing.BAD, 3: Standing.UNDECIDED}
+
+
+def located(where: str) -> tuple[str, int] | None:
+    """File and line of "file:line"; None for what is not so."""
+    file, _, line = where.rpartition(":")
+    is_line = line.isascii() and line.isdigit() and 0 < len(line) <= _DIGITS and int(line) > 0
+    return (file, int(line)) if file and is_line else None
+
+
+_DIGITS = 7
 
 
 @dataclass(frozen=True)
@@ -54,6 +77,33 @@ class Story:
     """"file:line" at which the program begins, where known."""
     differences: tuple[str, ...] | None = None
     """In what the result differs from what its scenario declares; None: nobody compared them."""
+    undecided: bool = False
+    """It was compared, and the lab could not tell: the differences are why."""
+
+    @property
+    def standing(self) -> Standing:
+        """What a CI makes of it: what it shows, or how it compares with what it declares."""
+        if self.differences is None:
+            return _STANDING[self.result.verdict.exit_status]
+        if not self.differences:
+            return Standing.GOOD
+        return Standing.UNDECIDED if self.undecided else Standing.BAD
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """Why it is not good, one line each."""
+        if self.differences is not None:
+            return self.differences
+        if self.result.findings:
+            return tuple(f"{title(each)}: {each.summary}" for each in self.result.findings)
+        undecided = self.standing is Standing.UNDECIDED
+        return (f"{self.result.verdict}: {self.result.reason}",) if undecided else ()
+
+    def place_of(self, finding: Finding | None) -> tuple[str, int] | None:
+        """File and line to show it at: of the step that does the damage, else of the program."""
+        steps = {event.step: event.where for event in finding.steps} if finding else {}
+        keys = [steps.get(step, "") for step in reversed(finding.key_steps)] if finding else []
+        return next((at for where in (*keys, self.where) if (at := located(where))), None)
 
     @property
     def events(self) -> Iterator[Event]:

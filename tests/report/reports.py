@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from lab.finding import Finding, Kind, Outcome, Result, Shrinkage, Verdict
@@ -10,6 +11,17 @@ from lab.search.guided import Wait
 from lab.search.strategy import Pending
 from lab.trace import Action, Event
 
+FEW = settings(
+    max_examples=30,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.large_base_example,
+    ],
+)
+"""Reports are large: to shrink one takes minutes, and the message of a failure tells enough."""
 HOSTILE = (
     "",
     "/counter",
@@ -163,7 +175,10 @@ def stories(draw: st.DrawFn) -> Story:
         draw(texts),
         tuple(draw(st.lists(st.builds(Code, fix=texts, lines=st.tuples(texts)), max_size=1))),
         draw(places),
-        draw(st.none() | st.lists(texts, max_size=2).map(tuple)),
+        *draw(
+            st.just((None, False))
+            | st.tuples(st.lists(texts, max_size=2).map(tuple), st.booleans())
+        ),
     )
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from lab.report.json import render
 from lab.report.load import from_json
 from lab.report.plain import BadData
 from lab.report.story import Report
-from tests.report.reports import reports
-
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+from tests.report.reports import FEW, reports
 
 
 @FEW

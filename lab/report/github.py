@@ -1,0 +1,86 @@
+"""Annotations for GitHub Actions: lines of a log that mark a line of a pull request.
+
+A runner reads commands from the log, wherever they come from: what a program printed must not
+become one. So the text of a report is said between `paused` and `resumed`, and in an annotation
+what could end it is encoded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.report.story import Standing
+from lab.report.style import printable
+from lab.report.terminal import again, title
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.finding import Finding
+    from lab.report.story import Report, Story
+
+_MOST = 10
+"""Annotations of a kind that GitHub shows for one step; more are dropped without a word."""
+_LONGEST = 2000
+
+
+def paused(secret: str) -> str:
+    """What makes a runner read no command until `resumed` with the same secret."""
+    return f"::stop-commands::{secret}"
+
+
+def resumed(secret: str) -> str:
+    """See `paused`."""
+    return f"::{secret}::"
+
+
+def render(report: Report) -> str:
+    """One line for each thing that is wrong or undecided, up to what GitHub shows; "" for none."""
+    lines = [line for story in report.stories for line in _annotations(story)]
+    if report.stopped:
+        lines.append(_line("error", None, "race-lab", f"stopped: {report.stopped}"))
+    if len(lines) > _MOST:
+        shown = _MOST - 1
+        more = f"shown {shown} of {len(lines)}; the log has them all"
+        lines = [*lines[:shown], _line("error", None, "race-lab", more)]
+    return "\n".join(lines)
+
+
+def _annotations(story: Story) -> Iterator[str]:
+    name = story.result.scenario
+    if story.differences is None and story.result.findings:
+        for finding in story.result.findings:
+            at = story.place_of(finding)
+            yield _line("error", at, f"{title(finding)} {name}", _message(finding))
+        return
+    level = "warning" if story.standing is Standing.UNDECIDED else "error"
+    for complaint in story.complaints:
+        yield _line(level, story.place_of(None), name, complaint)
+
+
+def _message(finding: Finding) -> str:
+    lines = [finding.summary, *finding.details[:3]]
+    if finding.schedule:
+        lines.append(f"Replay: {again(finding.schedule)}")
+    if finding.advice:
+        lines.append(finding.advice)
+    return "\n".join(map(printable, lines))
+
+
+def _line(level: str, at: tuple[str, int] | None, heading: str, message: str) -> str:
+    place = f"file={_property(at[0])},line={at[1]}," if at else ""
+    text = "\n".join(printable(line) for line in message.split("\n"))
+    return f"::{level} {place}title={_property(heading)}::{_data(_cut(text))}"
+
+
+def _cut(text: str) -> str:
+    more = len(text) - _LONGEST
+    return text if more <= 0 else f"{text[:_LONGEST]}... ({more} characters more)"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(_cut(printable(text))).replace(":", "%3A").replace(",", "%2C")

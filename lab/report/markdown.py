@@ -1,0 +1,91 @@
+"""Markdown, as GitHub and GitLab show it: a table of all results, then each that is not good.
+
+Text of a program never stands where it could be markup: in the table it is escaped character by
+character, and the report about it is in a fence longer than any within.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from lab.report.story import Standing
+from lab.report.style import cut, printable
+from lab.report.terminal import kinds
+from lab.report.terminal import render as told
+
+if TYPE_CHECKING:
+    from lab.report.story import Report, Story
+
+_MOST = 200
+"""Results that the table has."""
+_TOLD = 20
+"""Results that are told in full."""
+_GLYPHS = {Standing.GOOD: "✓", Standing.BAD: "✗", Standing.UNDECIDED: "?"}
+_MARKUP = re.compile(r"([^\w\s./,;'=-]|_)", re.ASCII)
+
+
+def render(report: Report) -> str:
+    """The whole report."""
+    stories = report.stories
+    bad = [story for story in stories if story.standing is Standing.BAD]
+    undecided = [story for story in stories if story.standing is Standing.UNDECIDED]
+    counts = [f"{len(bad)} failed"] * bool(bad) + [f"{len(undecided)} undecided"] * bool(undecided)
+    lines = [
+        f"## race-lab: {', '.join(counts) or 'all good'}, of {len(stories)}",
+        "",
+        "|   | program | verdict | runs | found |",
+        "|---|---------|---------|-----:|-------|",
+        *(_row(story) for story in [*bad, *undecided, *_good(stories)][:_MOST]),
+    ]
+    if len(stories) > _MOST:
+        lines += ["", f"Shown {_MOST} of {len(stories)}."]
+    if report.stopped:
+        lines += ["", f"**Stopped before everything was done:** {inline(report.stopped)}"]
+    shown = [*bad, *undecided]
+    for story in shown[:_TOLD]:
+        lines += ["", *_section(story)]
+    if len(shown) > _TOLD:
+        lines += ["", f"Told {_TOLD} of {len(shown)}; the JSON has them all."]
+    return "\n".join(lines) + "\n"
+
+
+def inline(text: str, width: int = 300) -> str:
+    """A text on one line in which nothing is markup, cut if it is long."""
+    return _MARKUP.sub(_escaped, cut(text, width))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    # Letters of other scripts are no markup; what HTML would take is written as an entity.
+    if not character.isascii():
+        return character
+    return f"&#{ord(character)};" if character in "<>&@|`" else f"\\{character}"
+
+
+def _good(stories: tuple[Story, ...]) -> list[Story]:
+    return [story for story in stories if story.standing is Standing.GOOD]
+
+
+def _row(story: Story) -> str:
+    result = story.result
+    return (
+        f"| {_GLYPHS[story.standing]} | {inline(result.scenario, 100)} | {result.verdict}"
+        f" | {result.runs} | {kinds(result)} |"
+    )
+
+
+def _section(story: Story) -> list[str]:
+    lines = [f"### {_GLYPHS[story.standing]} {inline(story.result.scenario, 100)}", ""]
+    lines += [f"- {inline(line)}" for line in story.differences or ()]
+    lines += [""] if story.differences else []
+    lines += _fenced(told(story.result))
+    for led in story.led:
+        lines += ["", "The fix, along the same schedule:", "", *_fenced(told(led.result))]
+    return lines
+
+
+def _fenced(text: str) -> list[str]:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}text", *(printable(line) for line in text.split("\n")), fence]

@@ -1,0 +1,64 @@
+"""Markdown: a table, the bad first, and no markup by a program under test."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+
+from lab.report.markdown import inline, render
+from lab.report.story import Report
+from tests.report.reports import FEW, reports, texts
+from tests.report.samples import ALL, FAILED, PASSED
+
+
+def test_what_is_bad_comes_first_and_is_told_in_full() -> None:
+    text = render(Report((PASSED, FAILED)))
+    assert text.startswith("## race-lab: 1 failed, of 2\n")
+    assert text.index("| ✗ | counter.unguarded | failed | 5 | lost-update |") < text.index(
+        "| ✓ | counter.guarded | passed | 5 |  |"
+    )
+    assert "✗ LOST UPDATE" in text
+    assert text.count("```") == 2  # the good one needs no more than its row
+
+
+def test_the_heading_counts_what_is_undecided_apart() -> None:
+    assert render(ALL).startswith("## race-lab: 3 failed, 3 undecided, of 8\n")
+    assert render(Report((PASSED,))).startswith("## race-lab: all good, of 1\n")
+
+
+def test_a_report_that_was_stopped_says_so() -> None:
+    assert "**Stopped before everything was done:** Ctrl-C" in render(Report((), stopped="Ctrl-C"))
+
+
+def test_a_long_table_is_cut_with_a_count() -> None:
+    text = render(Report((PASSED,) * 250))
+    assert text.count("| ✓ |") == 200
+    assert "Shown 200 of 250." in text
+
+
+@FEW
+@given(texts)
+def test_a_text_stays_text(text: str) -> None:
+    shown = inline(text)
+    assert "\n" not in shown
+    assert not re.search(r"(?<!\\)[*_\[\]#!]", re.sub(r"&#\d+;", "", shown))
+    assert not set(shown) & set("<>|`@")
+
+
+@FEW
+@given(reports)
+def test_outside_the_fences_is_no_markup_of_a_program(report: Report) -> None:
+    fence, outside, rows = "", [], 0
+    for line in render(report).split("\n"):
+        if fence:
+            fence = "" if line == fence else fence
+        elif opened := re.fullmatch("(`{3,})text", line):
+            fence = opened[1]
+        else:
+            outside.append(line)
+            rows += line.startswith("|")
+    assert not fence
+    assert rows == 2 + len(report.stories)
+    assert not re.search("[<>`@]", "\n".join(outside))
+    assert not [line for line in outside if line.startswith("|") and line.count("|") != 6]
