@@ -108,6 +108,7 @@ class Output:
         self.say(resumed(self._secret))
         if lines := render(report):
             self.say(lines)
+        self.say(paused(self._secret))  # what a command says in the end is of programs too
         if name := os.environ.get("GITHUB_STEP_SUMMARY"):
             try:
                 with Path(name).open("a", encoding="utf-8") as file:
