@@ -32,6 +32,8 @@ _TURNS = 3
 _COLUMNS = 3
 _LINE = 24
 """Columns of "file:line"."""
+_CELL = 32
+"""Columns of a process at 80; more than that only spreads the few words in it."""
 _MARGIN = 9
 """Columns of the mark and the number: "  ! 1234 "."""
 _LOCKS = frozenset({Action.ACQUIRE, Action.RELEASE})
@@ -46,8 +48,8 @@ def table(finding: Finding, style: Style = PLAIN) -> str:
         return ""
     processes = sorted({event.process for event in shown}, key=_birth)
     line = max(columns(_line(event)) for event in shown)
-    room = WIDTH - _MARGIN - (line + 1 if line else 0)
-    width = min(32, room // len(processes) - 2)
+    room = style.width - _MARGIN - (line + 1 if line else 0)
+    width = min(_CELL + (style.width - WIDTH) // 3, room // len(processes) - 2)
 
     def row(mark: str, number: str, cells: Iterable[str], where: str = "") -> str:
         text = style.bar.join(f" {_padded(cell, width)}" for cell in cells)

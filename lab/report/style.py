@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 """Columns of every report: what a terminal, a mail and a CI log all show without wrapping."""
 
+_WIDEST = 140
 _CODES = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 
 
@@ -27,6 +28,8 @@ class Style:
 
     colour: bool = False
     unicode: bool = True
+    width: int = WIDTH
+    """Columns of a table of steps; text stays at 80, which is what reads well."""
 
     @property
     def bad(self) -> str:
@@ -80,11 +83,21 @@ class Style:
             and not environment.get("NO_COLOR")
             and environment.get("TERM", "") != "dumb"
         )
+        width = _room(stream) if stream.isatty() else WIDTH
         try:
             "✗✓→│─»".encode(stream.encoding or "ascii")
         except (UnicodeEncodeError, LookupError):
-            return cls(colour=colour, unicode=False)
-        return cls(colour=colour)
+            return cls(colour=colour, unicode=False, width=width)
+        return cls(colour=colour, width=width)
+
+
+def _room(stream: TextIO) -> int:
+    """The columns of a terminal, within what can be read in one glance."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):  # no terminal after all, or a closed one
+        return WIDTH
+    return min(max(columns, WIDTH), _WIDEST)
 
 
 PLAIN = Style()

@@ -187,3 +187,15 @@ def test_the_last_steps_are_what_was_done_to_things_and_not_what_was_printed() -
     )
 
     assert [event.step for event in last_steps(_finding(steps))] == [0, 3]
+
+
+def test_a_wide_terminal_shows_more_of_a_long_name() -> None:
+    name = "posix-shm:/a-name-too-long-for-eighty-columns"
+    events = in_order(read("P1", 4, object=name), write("P2", 4, 5, object=name))
+    finding = Finding(Kind.LOST_UPDATE, name, "Lost.", key_steps=(0, 1), steps=events)
+    narrow, wide = table(finding), table(finding, Style(width=140))
+    assert (
+        max(map(columns, narrow.splitlines())) <= 80 < max(map(columns, wide.splitlines())) <= 140
+    )
+    assert "eighty-columns" in wide
+    assert "eighty-columns" not in narrow

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import termios
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +87,16 @@ def test_wrapped_lines_keep_their_indent_and_the_width() -> None:
     assert lines[0].startswith("  → word")
     assert all(line.startswith("    word") for line in lines[1:])
     assert all(len(line) <= 80 for line in lines)
+
+
+@pytest.mark.parametrize(("columns", "width"), [(40, 80), (80, 80), (120, 120), (500, 140)])
+def test_a_wide_terminal_gives_the_table_more_room(columns: int, width: int) -> None:
+    controller, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, columns))
+    with os.fdopen(controller), os.fdopen(terminal, "w") as stream:
+        assert Style.of(stream, {}).width == width
+
+
+def test_what_is_no_terminal_has_eighty_columns(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        assert Style.of(stream, {"COLUMNS": "200"}).width == 80
