@@ -57,6 +57,8 @@ class Births:
         """Directories that were made, in which things may have been left; and where."""
         self.basetemp = "/nowhere"
         """Where pytest makes temporary directories, which it clears itself."""
+        self.locks = True
+        """Whether a lock was taken or released since somebody looked."""
         self.owners: dict[int, str] = {}
         """id of an object that a wider fixture made, and which fixture: what its methods make."""
         self.foreign: dict[int, str] = {}
@@ -99,6 +101,10 @@ class Births:
     def of_thread(self, thread: threading.Thread) -> Birth:
         """Of a thread of the module threading."""
         return next((birth for ref, birth in self.threads if ref() is thread), Birth())
+
+    def numbered(self) -> set[int]:
+        """The descriptors of the sockets that were announced, and are open."""
+        return {made.fileno() for ref, _ in self.sockets if (made := ref()) is not None}
 
     def of_descriptor(self, number: int, target: str) -> Birth:
         """Of an open descriptor, by what it leads to."""
@@ -164,6 +170,9 @@ class Births:
             if not place.startswith((self.basetemp, "/dev/shm/")) and (birth := self._birth()):
                 self.folders[place] = birth
 
+    def _on_lock(self) -> None:
+        self.locks = True
+
     def _on_number(self, number: object) -> None:
         if not isinstance(number, int) or number < 0 or not (birth := self._birth()):
             return
@@ -211,6 +220,10 @@ _EVENTS: dict[str, Callable[[Births, tuple[Any, ...]], None]] = {
     "os.posix_spawn": lambda births, args: births._on_program(args[1]),
     "os.system": lambda births, args: births._on_program(args[0]),
     "subprocess.Popen": lambda births, args: births._on_program(args[1]),
+    "fcntl.flock": lambda births, _: births._on_lock(),
+    "fcntl.lockf": lambda births, _: births._on_lock(),
+    "fcntl.fcntl": lambda births, _: births._on_lock(),
+    "os.lockf": lambda births, _: births._on_lock(),
     "_thread.start_new_thread": lambda births, args: births._on_thread(args[0]),
     "_thread.start_joinable_thread": lambda births, args: births._on_thread(args[0]),
 }

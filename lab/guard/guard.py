@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from types import FunctionType, ModuleType, TracebackType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from lab.guard import inside
 from lab.guard.births import Births
 from lab.guard.leak import Key, Kind, Leak
 from lab.guard.ledger import Ledger
-from lab.guard.look import Look, Looker, tasks
+from lab.guard.look import Look, Looker, locks_through, tasks
 from lab.guard.objects import Objects
 from lab.guard.processes import WORD, Processes, now
 
@@ -35,11 +35,11 @@ EARLIER = "an earlier test"
 class Guard:
     """Watches one process's tests. To be made in the process that runs them."""
 
-    def __init__(self, looker: Looker, *, private: bool) -> None:
+    def __init__(self, looker: Looker, births: Births, *, private: bool) -> None:
         """Begin to record."""
         self.pid = os.getpid()
         self.processes = Processes()
-        self.births = Births()
+        self.births = births
         self._ledger = Ledger()
         self.births.note = self._ledger.note
         self._look = looker
@@ -70,12 +70,12 @@ class Guard:
         self._tasks = tasks()
         self._begun = self._look(), time.time(), now(), first
 
-    def end(self, patience: float, failure: TracebackType | None = None) -> list[Leak]:
+    def end(self, patience: float, failure: BaseException | None = None) -> list[Leak]:
         """The test has ended, its fixtures are torn down: what is left, after some patience.
 
         Args:
             patience: seconds that things may take to go by themselves.
-            failure: the traceback of the test, if it failed.
+            failure: what the test failed with, if it did.
         """
         if self._begun is None or os.getpid() != self.pid:
             return []  # a child that a test let run on to here
@@ -85,10 +85,11 @@ class Guard:
         told = births.forks or births.programs or births.folders
         if seen == before and not told and not self._finished:
             return []
-        if left := self._left(before, seen, since):
+        left = self._left(before, seen, since)
+        if left and failure is not None:
+            inside.let_go(failure)
+        if left:
             left = self._patient(left, before, since, patience)
-        held = inside.held_by(failure) if left and failure else set()
-        left = [leak for leak in left if leak.kind not in _OF_PROCESS or leak.key[1] not in held]
         self._give(left, EARLIER)
         for leak in left:
             self._owned.pop(leak.key, None)
@@ -211,10 +212,8 @@ def present(leak: Leak, seen: Look) -> bool:
     match kind:
         case Kind.FD | Kind.LOCK_HELD:
             number = int(what)
-            held = seen.descriptors.get(number, (0, 0))[1] == which
-            if kind is Kind.LOCK_HELD and held:
-                return any(f":{which} ".encode() in line for line in seen.locks)
-            return held
+            there = seen.descriptors.get(number, (0, 0))[1] == which
+            return there and (kind is Kind.FD or bool(locks_through(number)))
         case Kind.THREAD:
             return what in seen.threads
         case Kind.ZOMBIE | Kind.CHILD:

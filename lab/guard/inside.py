@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import socket
 import sys
 import threading
+import traceback
 import weakref
 from collections.abc import Iterator
-from types import TracebackType
 
 from lab.guard import singletons
 from lab.guard.births import Births
 from lab.guard.leak import Birth, Kind, Leak
-from lab.guard.look import Look, read
+from lab.guard.look import Look, locks_through
 
 
 def new(before: Look, now: Look, births: Births) -> Iterator[Leak]:
     """What is there now and was not before."""
-    locked: set[int] = set()
     ours = singletons.descriptors()
     for number, (_, inode) in sorted(now.descriptors.items()):
         if before.descriptors.get(number) != now.descriptors[number] and number not in ours:
             leak = _descriptor(number, inode, births)
             if leak is not None:
                 yield leak
-                locked |= {inode} if leak.kind is Kind.LOCK_HELD else set()
-    for line in sorted(now.locks - before.locks):
-        kind, _, access, _, place, *_ = line.decode().split()
-        inode = int(place.rpartition(":")[2])
-        through = None if inode in locked else _through(inode, now)
-        if through is not None:
-            note = f"{kind} lock for {access.lower()}, fd {through}"
-            yield Leak((Kind.LOCK_HELD, through, inode), _target(through), note=note)
+    for number, line in sorted(now.locks - before.locks):
+        # One that is new is told as a lock already.
+        if number in before.descriptors and before.descriptors[number] == now.descriptors[number]:
+            kind, _, access, *_ = line.split()
+            note = f"{kind} lock for {access.lower()}, fd {number}"
+            key = (Kind.LOCK_HELD, number, now.descriptors[number][1])
+            yield Leak(key, _target(number), note=note)
     for thread in sorted(now.threads - before.threads):
         yield _thread(thread, births)
     for index, (old, handler) in enumerate(zip(before.handlers, now.handlers, strict=True)):
@@ -46,9 +43,12 @@ def _descriptor(number: int, inode: int, births: Births) -> Leak | None:
     target = _target(number)
     if not target:
         return None  # closed since the look
-    holds = b"\nlock:" in read(f"/proc/self/fdinfo/{number}")
-    name = _address(number, target) if target.startswith("socket:") else target
-    kind = Kind.LOCK_HELD if holds else Kind.FD
+    name = target
+    if target.startswith("socket:"):
+        if _is_of_libc(number, births):
+            return None
+        name = _address(number, target)
+    kind = Kind.LOCK_HELD if locks_through(number) else Kind.FD
     birth = births.of_descriptor(number, target)
     return Leak((kind, number, inode), name, birth, f"fd {number}")
 
@@ -60,6 +60,18 @@ def _target(number: int) -> str:
         return ""
 
 
+def _is_of_libc(number: int, births: Births) -> bool:
+    """Whether it is the C library's, which opens one for `mq_notify` with threads and keeps it.
+
+    One of Python's would have been announced.
+    """
+    try:
+        with socket.socket(fileno=os.dup(number)) as seen:
+            return seen.family == socket.AF_NETLINK and number not in births.numbered()
+    except OSError:
+        return False
+
+
 def _address(number: int, target: str) -> str:
     """A socket with its own address, if it has one."""
     try:
@@ -69,11 +81,6 @@ def _address(number: int, target: str) -> str:
         return target
     said = ":".join(map(str, address[:2])) if isinstance(address, tuple) else address
     return f"{target} ({said})" if said and isinstance(said, str) else target
-
-
-def _through(inode: int, now: Look) -> int | None:
-    """The descriptor that a lock was taken through, or another of the same file."""
-    return next((n for n, (_, found) in sorted(now.descriptors.items()) if found == inode), None)
 
 
 def _thread(native: int, births: Births) -> Leak:
@@ -138,18 +145,17 @@ def _told(handler: object) -> str:
     )
 
 
-def held_by(traceback: TracebackType | None) -> set[int]:
-    """Descriptors of files and sockets in the frames of a failure, which pytest keeps alive.
+def let_go(failure: BaseException) -> None:
+    """Let the frames of a failure forget their variables, which pytest keeps alive with it.
 
-    Where the test does not fail they are closed with the frame: they are the failure's doing.
+    What these hold would have been closed if the test had not failed. Its report has been written,
+    and whoever wanted to look at the frames in a debugger has done so.
     """
-    held = set()
-    while traceback is not None:
-        for value in traceback.tb_frame.f_locals.values():
-            if isinstance(value, io.IOBase | socket.socket):
-                try:
-                    held.add(value.fileno())
-                except (OSError, ValueError):
-                    continue  # closed, or not of a descriptor
-        traceback = traceback.tb_next
-    return held
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [failure]
+    while waiting:
+        error = waiting.pop()
+        if error is not None and id(error) not in seen:
+            seen.add(id(error))
+            traceback.clear_frames(error.__traceback__)
+            waiting += [error.__context__, error.__cause__]

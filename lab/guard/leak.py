@@ -67,4 +67,5 @@ class Leak:
     def __str__(self) -> str:
         said = [f"{self.kind} {self.name}", f"made at {self.birth.where}" * bool(self.birth.where)]
         said += [f"by {self.birth.process}" * bool(self.birth.process), self.note]
+        said += [f"of {self.birth.owner}" * bool(self.birth.owner)]
         return ", ".join(part for part in said if part)

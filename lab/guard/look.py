@@ -19,12 +19,16 @@ import time
 
 # The one of the module signal makes each number an enum, at a price.
 from _signal import getsignal  # type: ignore[import-not-found]  # no stub
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from lab.guard.births import Births
 from lab.kernel.creations import Creations
+from lab.kernel.ipc_counts import sysv_objects
 
 SHM = "/dev/shm"
 TABLES = ("shm", "sem", "msg")
+_NO_IDS = (frozenset[int](),) * len(TABLES)
 _SIGNALS = range(1, signal.NSIG)
 _MAKERS = 10_000
 """Names of a directory whose makers are remembered."""
@@ -33,6 +37,10 @@ _TICK = 20_000_000
 
 Names = frozenset[tuple[str, int]]
 """Names in a directory, with inodes."""
+
+
+Lock = tuple[int, str]
+"""The descriptor through which a lock was taken, and the kernel's line about it."""
 
 
 class Look(NamedTuple):
@@ -46,7 +54,7 @@ class Look(NamedTuple):
     threads: frozenset[int]
     """Of Python: by the kernel's id, or for one unknown to threading, minus its ident."""
     handlers: tuple[object, ...]
-    locks: frozenset[bytes]
+    locks: frozenset[Lock]
     sysv: tuple[frozenset[int], ...]
     """Ids in each of TABLES."""
     queues: frozenset[str]
@@ -57,28 +65,31 @@ class Look(NamedTuple):
 class Looker:
     """Looks. It remembers what cannot have changed."""
 
-    def __init__(self, places: tuple[str, ...], queues: int | None = None) -> None:
+    def __init__(self, births: Births, places: tuple[str, ...], queues: int | None = None) -> None:
         """Begin.
 
         Args:
+            births: what the interpreter announces, among it that a lock was taken.
             places: directories to watch beside that of shared memory.
             queues: a descriptor of the directory of POSIX queues, None where nobody lists them.
         """
         self.places = tuple(_Place(path) for path in (SHM, *places))
         self.queues = queues
-        self._pid = b" %d " % os.getpid()
+        self._births = births
+        self._held: frozenset[Lock] = frozenset()
         self._tables = {name: (b"", frozenset[int]()) for name in TABLES}
 
     def __call__(self) -> Look:
         """Look."""
+        held = descriptors()
         return Look(
-            descriptors(),
+            held,
             children(),
             resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt,
             threads(),
             tuple(map(getsignal, _SIGNALS)),
-            self._locks(),
-            tuple(map(self._ids, TABLES)),
+            self._locks(held),
+            tuple(map(self._ids, TABLES)) if sysv_objects() else _NO_IDS,
             self._queues(),
             tuple(place() for place in self.places),
         )
@@ -95,13 +106,13 @@ class Looker:
         if self.queues is not None:
             os.close(self.queues)
 
-    def _locks(self) -> frozenset[bytes]:
-        """Lines of /proc/locks that are this process's, without the number that each is given."""
-        text = read("/proc/locks")
-        if self._pid not in text:
-            return frozenset()
-        mine = (line for line in text.splitlines() if self._pid in line and b"->" not in line)
-        return frozenset(line.partition(b": ")[2] for line in mine if b"LEASE" not in line)
+    def _locks(self, descriptors: Iterable[int]) -> frozenset[Lock]:
+        # Not from /proc/locks: for it the kernel stops all who lock or unlock, which can take it
+        # some milliseconds.
+        if self._births.locks:
+            self._births.locks = False
+            self._held = frozenset(lock for each in descriptors for lock in locks_through(each))
+        return self._held
 
     def _ids(self, table: str) -> frozenset[int]:
         before, ids = self._tables[table]
@@ -189,6 +200,16 @@ def descriptors() -> dict[int, tuple[int, int]]:
                 continue  # the listing's own
             found[int(name)] = (status.st_dev, status.st_ino)
     return found
+
+
+def locks_through(descriptor: int) -> list[Lock]:
+    """The locks that this process took through a descriptor."""
+    try:
+        lines = read(f"/proc/self/fdinfo/{descriptor}").decode().splitlines()
+    except OSError:
+        return []  # closed
+    # After "lock:" and a number that changes.
+    return [(descriptor, line.split(None, 2)[2]) for line in lines if line.startswith("lock:")]
 
 
 def children() -> frozenset[int]:

@@ -25,6 +25,8 @@ from lab.guard.processes import Processes, is_alone, tree
 
 _SYSV = dict(zip(TABLES, (Kind.SYSV_SHM, Kind.SYSV_SEM, Kind.SYSV_MQ), strict=True))
 _NOT_THE_TEST = Birth(owner="somebody else")
+_REMOVED = 1000
+"""The column of permissions, octal digits, begins with 1 for a segment that somebody still has."""
 _GRAIN = 0.02
 """Seconds: files are dated by a clock that is some milliseconds late."""
 
@@ -148,7 +150,8 @@ class Objects:
             if number in ids:
                 key = row["key"] & 0xFFFFFFFF
                 name = f"key 0x{key:08x}, id {number}" if key else f"private, id {number}"
-                leak = Leak((_SYSV[table], number, row["ctime"]), name)
+                removed = "removed, and still attached" if row["perms"] >= _REMOVED else ""
+                leak = Leak((_SYSV[table], number, row["ctime"]), name, note=removed)
                 yield self._whose_sysv(leak, row, family, since)
 
     def _whose_sysv(self, leak: Leak, row: dict[str, int], family: set[int], since: float) -> Leak:

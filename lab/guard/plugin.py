@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lab.guard.births import Births
 from lab.guard.guard import Guard
 from lab.guard.leak import Leak
 from lab.guard.look import Looker
@@ -46,8 +47,9 @@ class GuardPlugin:
         config = self._config
         # A test may have its working directory anywhere; what matters is where the session began.
         places = dict.fromkeys(map(os.path.realpath, (tempfile.gettempdir(), "/tmp", ".")))
-        looker = Looker(tuple(places), queue_directory())
-        guard = Guard(looker, private=self._private)
+        births = Births()
+        looker = Looker(births, tuple(places), queue_directory())
+        guard = Guard(looker, births, private=self._private)
         factory = getattr(config, "_tmp_path_factory", None)
         if factory is not None:
             guard.births.basetemp = str(factory.getbasetemp())
@@ -140,7 +142,7 @@ class GuardPlugin:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Show what a test left in a section of its own."""
         if call.when == "call" and call.excinfo is not None:
-            item.stash[_FAILURE] = call.excinfo.tb
+            item.stash[_FAILURE] = call.excinfo.value
         report = yield
         if call.when == "teardown":
             item.stash.setdefault(_FAILURE, None)

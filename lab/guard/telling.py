@@ -13,7 +13,7 @@ def section(left: Sequence[Leak], cleaned: Sequence[str]) -> str:
     lines = [f"This test left {_things(len(left))} behind:"]
     for number, leak in enumerate(left):
         done = f" [{cleaned[number]}]" if cleaned else ""
-        lines.append(f"  {leak}{_whose(leak)}{done}")
+        lines.append(f"  {leak}{done}")
     if len(whose := {leak.birth.owner for leak in left}) == 1 and (owner := whose.pop()):
         lines[0] = f"The {owner} was finished and left {_things(len(left))} behind:"
     lines.append(
@@ -66,10 +66,6 @@ _SURE, _DOUBT = "lab-guard:", "lab-guard-doubt:"
 
 def _tests(count: int) -> str:
     return "1 test" if count == 1 else f"{count} tests"
-
-
-def _whose(leak: Leak) -> str:
-    return f" (of {leak.birth.owner})" if leak.birth.owner else ""
 
 
 def _things(count: int) -> str:

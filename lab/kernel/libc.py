@@ -7,8 +7,6 @@ import os
 import struct
 import time
 
-from lab.kernel.arch import NUMBERS
-
 CLONE_NEWNS = 0x00020000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
@@ -174,6 +172,8 @@ def receive_without_waiting(queue: int, size: int) -> bytes | None:
 
 def send_to_thread(process: int, thread: int, number: int) -> None:
     """Send a signal to one thread of a process. Raises OSError."""
+    from lab.kernel.arch import NUMBERS  # with all that is known of the instructions
+
     # glibc 2.30 and newer wrap the call, older ones do not.
     _check(_libc.syscall(ctypes.c_long(NUMBERS["tgkill"]), process, thread, number), "tgkill")
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 VANISHED = (FileNotFoundError, ProcessLookupError)
 
 
@@ -83,6 +81,8 @@ def descendants(ancestor: int) -> list[int]:
     A list and no proof: one whose parent or sibling ends meanwhile may be missing in it.
     """
     if not _LISTS_CHILDREN:
+        import psutil  # dear to import, and hardly any kernel needs it here
+
         return [child.pid for child in psutil.Process(ancestor).children(recursive=True)]
     found = [ancestor]
     for pid in found:  # grows while it is walked
