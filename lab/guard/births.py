@@ -242,7 +242,14 @@ def _is_python(file: str) -> bool:
 
 
 def _package(file: str) -> str:
-    return file[len(_PURELIB) + 1 :].partition("/")[0] if file.startswith(_PURELIB) else ""
+    inner = file[len(_PURELIB) + 1 :] if file.startswith(_PURELIB) else ""
+    return inner.partition("/")[0].removesuffix(".py")
+
+
+def is_machinery(function: object) -> bool:
+    """Whether a function is of pytest, or of a plugin that has its hands in all tests."""
+    code = getattr(function, "__code__", None)
+    return code is not None and _package(code.co_filename) in _MACHINERY
 
 
 def _short(file: str) -> str:
