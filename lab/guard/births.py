@@ -31,7 +31,8 @@ _PURELIB = sysconfig.get_path("purelib")
 _STDLIB = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 _LAB = os.path.dirname(os.path.dirname(__file__)) + os.sep + "guard"
 _SINGLETONS = {
-    f"{_STDLIB[0]}/multiprocessing/{name}.py": "multiprocessing"
+    f"{place}/multiprocessing/{name}.py": "multiprocessing"
+    for place in _STDLIB
     for name in ("resource_tracker", "forkserver", "resource_sharer", "heap")
 }
 """Modules that make one thing for the whole process, whoever asks for it first."""
@@ -112,7 +113,8 @@ class Births:
             made: socket.socket | None = ref()
             if made is not None and made.fileno() == number:
                 return birth
-        return self.paths.get(target, self.numbers.get(number, Birth()))
+        path = target.removesuffix(" (deleted)")
+        return self.paths.get(path, self.numbers.get(number, Birth()))
 
     # What follows runs inside the program's own calls: it must be quick, and never raise.
 

@@ -158,8 +158,8 @@ class _Place:
     def _hear(self) -> None:
         if self._news is not None:
             self.makers.update(self._news.heard())
-            for name in list(self.makers)[:-_MAKERS]:
-                del self.makers[name]
+            if len(self.makers) > _MAKERS:
+                self.makers = dict(list(self.makers.items())[_MAKERS // 2 :])
 
     def _list(self) -> Names:
         everything = self.path == SHM
