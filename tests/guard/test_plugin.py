@@ -42,6 +42,7 @@ class Told:
         return sorted(kind for kind, _ in self.leaks[test])
 
 
+DOUBT = "lab-guard-doubt:"
 _JUNIT = ("--junitxml=junit.xml", "-o", "junit_family=xunit1")
 
 
@@ -83,8 +84,13 @@ def test_the_plant_is_worth_the_name() -> None:
 
 @pytest.mark.parametrize("test", EXPECTED)
 def test_each_leak_fails_the_test_that_made_it_and_no_other(planted: Told, test: str) -> None:
-    assert planted.kinds(test) == EXPECTED[test]
-    assert (test in planted.failed) == bool(EXPECTED[test])
+    if EXPECTED[test] == ["posix-mq"] and os.geteuid() != 0:
+        pytest.skip("only root can list the POSIX queues wherever they are mounted, or not")
+    doubted = [kind for kind in planted.kinds(test) if kind.startswith(DOUBT)]
+    if os.geteuid() == 0:  # with tables of its own there is no doubt
+        assert doubted == []
+    assert [kind.removeprefix(DOUBT) for kind in planted.kinds(test)] == EXPECTED[test]
+    assert (test in planted.failed) == bool(EXPECTED[test] and not doubted)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +115,7 @@ def test_a_leak_is_told_with_what_is_known_of_it(planted: Told, test: str, said:
     assert said in told
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can attribute every object of the plant")
 def test_the_session_has_one_table(planted: Told) -> None:
     count = sum(map(len, EXPECTED.values()))
     assert planted.output.count("= lab guard =") == 1
