@@ -20,6 +20,7 @@ from lab.finding import Finding, Kind, Result, Verdict
 from lab.loop import MOST_STEPS, Outcome, Plan
 from lab.loop import replay as replay_once
 from lab.loop import search as search_on
+from lab.progress import Stage
 from lab.run.limits import LabError
 from lab.search.foresight import Foreseeable
 from lab.search.named import DEFAULT, described
@@ -244,7 +245,7 @@ def _led(
         ) from diverged
 
 
-def _progress(name: str, series: Series, schedules: int, seconds: float) -> str:
+def _progress(name: str, series: Series, schedules: int, seconds: float) -> Stage:
     """How far it is, how fast, and what is known: all that fits a line."""
     parts = [f"{name}: {series.runs} of {schedules} schedules"]
     if seconds > 0:
@@ -253,7 +254,7 @@ def _progress(name: str, series: Series, schedules: int, seconds: float) -> str:
         parts.append(counted(series.distinct, "outcome"))
     if series.findings:
         parts.append(counted(len(series.findings), "finding"))
-    return ", ".join(parts)
+    return Stage(", ".join(parts), series.runs, schedules)
 
 
 def _notes(outcome: Outcome) -> Iterator[str]:

@@ -15,6 +15,7 @@ from lab.excerpts import excerpts
 from lab.exhibition import differences_of
 from lab.finding import Result, Verdict
 from lab.loop import MOST_STEPS, Plan
+from lab.progress import Stage
 from lab.report.html import page
 from lab.report.html.gallery import Card, index
 from lab.report.json import write
@@ -47,7 +48,8 @@ def execute(arguments: argparse.Namespace) -> int:
     with reported(output) as stories:
         for number, case in enumerate(wanted, 1):
             assert case.bug
-            output.progress(f"{number} of {len(wanted)}: {case.bug.id}")
+            text = f"{number} of {len(wanted)}: {case.bug.id}"
+            output.progress(Stage(text, number - 1, len(wanted)))
             story = _story(case, everything, arguments.schedules)
             stories.append(story)
             cards.append(_hung(folder, case.bug, story))

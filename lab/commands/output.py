@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from lab.commands.bar import Bar, bar
+from lab.progress import Stage
 from lab.report.formats import FORMATS, rendered
 from lab.report.github import paused, resumed
 from lab.report.style import Style
@@ -54,6 +56,7 @@ class Output:
         self._stream: TextIO = sys.stderr if to_stderr or on_stdout else sys.stdout
         self.style = Style.of(self._stream)
         self._progress_shown = False
+        self._bar: Bar | None = None
         self.asks_for_nothing = not self._files and not github
         self._secret = secrets.token_hex(16) if github else ""
         for form, name in self._files.items():
@@ -85,9 +88,16 @@ class Output:
         """Show what is being done, on a terminal only, until the next thing is written."""
         if not sys.stderr.isatty() or not (text or self._progress_shown):
             return
-        # Erase the line: what follows may be shorter than what stands there.
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()
+        if isinstance(text, Stage) and not self._progress_shown:
+            self._bar = self._bar or bar()
+        if self._bar and isinstance(text, Stage):
+            self._bar.show(text)
+        elif self._bar and not text:
+            self._bar.hide()
+        else:
+            # Erase the line: what follows may be shorter than what stands there.
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
         self._progress_shown = bool(text)
 
     def report(self, report: Report) -> None:

@@ -17,6 +17,7 @@ from lab.check import Judged, judge
 from lab.commands.output import Output, UsageError
 from lab.excerpts import excerpts
 from lab.finding import Kind, Result, Verdict
+from lab.progress import Stage
 from lab.report.story import Report, Story
 from lab.run.limits import Isolation, LabError, Limits
 from lab.scenario import DeclarationError, Scenario
@@ -96,7 +97,7 @@ def observed(
 
     try:
         for run in range(plan.runs):
-            progress(f"{scenario.id}: run {run + 1} of {plan.runs}")
+            progress(Stage(f"{scenario.id}: run {run + 1} of {plan.runs}", run, plan.runs))
             trace = observe_body(
                 scenario.id, body, server=scenario.server, limits=limits, isolation=plan.isolation
             )

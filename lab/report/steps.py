@@ -69,11 +69,15 @@ def table(finding: Finding, style: Style = PLAIN) -> str:
             lines.append(style.paint(text, "red"))
         else:
             lines.append(row(" ", str(event.step), cells.values(), _line(event)))
-    if (hidden := len(window) - len(shown)) > 0:
-        steps = "1 other step" if hidden == 1 else f"{hidden} other steps"
-        lines.append(
-            style.paint(f"{' ' * _MARGIN}{style.bar} {steps} in between, not shown", "dim")
-        )
+    hidden = []
+    if (more := len(window) - len(shown)) > 0:
+        steps = "1 other step" if more == 1 else f"{more} other steps"
+        hidden.append(f"{steps} in between, not shown")
+    others = {event.process for event in window if event.step in finding.key_steps}
+    if others := others.difference(processes):
+        names = cut(" ".join(sorted(others, key=_birth)), style.width - _MARGIN - 32)
+        hidden.append(f"{names} did the like, not shown")
+    lines += [style.paint(f"{' ' * _MARGIN}{style.bar} {text}", "dim") for text in hidden]
     return "\n".join(lines)
 
 

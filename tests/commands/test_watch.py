@@ -1,19 +1,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
-import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.commands.terminal import Terminal
 
 LAB = [sys.executable, "-m", "lab", "watch"]
 
@@ -89,50 +87,12 @@ def test_what_hangs_now_is_explained(tmp_path: Path) -> None:
 
 def test_a_tree_that_is_gone_ends_the_watch(tmp_path: Path) -> None:
     with running(tmp_path, "import time; print(flush=True); time.sleep(60)") as pid:
-        terminal = Terminal("--pid", str(pid), at=tmp_path)
+        terminal = Terminal("watch", "--pid", str(pid), at=tmp_path)
         terminal.until(r"P0 +\d")
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert terminal.close() == 0
         assert "P0 was ended by signal 9; nobody is left" in terminal.text
-
-
-class Terminal:
-    """A terminal, and what has been written to it."""
-
-    def __init__(self, *words: str, at: Path) -> None:
-        self._end, theirs = os.openpty()
-        self._process = subprocess.Popen(
-            [*LAB, *words],
-            cwd=at,
-            env={**os.environ, "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "100", "LINES": "40"},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY),  # noqa: PLW1509  # no locks
-        )
-        os.close(theirs)
-        self.text = ""
-
-    def until(self, pattern: str, seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
-        while not re.search(pattern, self.text, re.DOTALL):
-            left = deadline - time.monotonic()
-            assert left > 0, f"{pattern!r} has not come:\n{self.text}"
-            if select.select([self._end], [], [], left)[0]:
-                self.text += os.read(self._end, 1 << 16).decode()
-
-    def type(self, keys: bytes) -> None:
-        os.write(self._end, keys)
-
-    def close(self) -> int:
-        """Read to the end; the exit status."""
-        with contextlib.suppress(OSError):  # EIO: nobody has it open any more
-            while more := os.read(self._end, 1 << 16):
-                self.text += more.decode()
-        os.close(self._end)
-        return self._process.wait()
 
 
 def test_on_a_terminal_the_picture_is_drawn_over_below_what_the_program_prints(
@@ -142,7 +102,7 @@ def test_on_a_terminal_the_picture_is_drawn_over_below_what_the_program_prints(
         "import os, time; print('a line', os.isatty(1)); print('a question: ', end='', flush=True);"
         "time.sleep(1.5); print('answered')"
     )
-    terminal = Terminal("--every", "0.1", "--", sys.executable, "-c", program, at=tmp_path)
+    terminal = Terminal("watch", "--every", "0.1", "--", sys.executable, "-c", program, at=tmp_path)
     assert terminal.close() == 0
     text = terminal.text
     assert "a line True\r\n" in text  # it writes to a terminal, at once
@@ -153,7 +113,7 @@ def test_on_a_terminal_the_picture_is_drawn_over_below_what_the_program_prints(
 
 
 def test_a_deadlock_of_a_command_is_seen_and_ends_by_ctrl_c(tmp_path: Path) -> None:
-    terminal = Terminal("--", sys.executable, "-c", DEADLOCK, at=tmp_path)
+    terminal = Terminal("watch", "--", sys.executable, "-c", DEADLOCK, at=tmp_path)
     terminal.until("DEADLOCK: P1 and P2 each wait for what only another")
     terminal.type(b"\x03")  # to the program too, as any Ctrl-C
     assert terminal.close() == 130
@@ -161,7 +121,9 @@ def test_a_deadlock_of_a_command_is_seen_and_ends_by_ctrl_c(tmp_path: Path) -> N
 
 
 def test_what_lives_on_without_its_parent_is_seen(tmp_path: Path) -> None:
-    terminal = Terminal("--every", "0.1", "--", "sh", "-c", "sleep 60 & exit 0", at=tmp_path)
+    terminal = Terminal(
+        "watch", "--every", "0.1", "--", "sh", "-c", "sleep 60 & exit 0", at=tmp_path
+    )
     row = r"ORPHAN: P\d; the parent has ended.*  P\d +(\d+) +(?:[\d.]+ s +)?orphan"
     terminal.until(row)
     found = re.search(row, terminal.text, re.DOTALL)

@@ -199,3 +199,11 @@ def test_a_wide_terminal_shows_more_of_a_long_name() -> None:
     )
     assert "eighty-columns" in wide
     assert "eighty-columns" not in narrow
+
+
+def test_of_more_than_six_processes_those_without_a_column_are_named() -> None:
+    steps = in_order(*(read(f"P{number}", 4) for number in range(1, 9)), step("P9", Action.SLEEP))
+    text = table(_finding(steps, *range(8)))
+    assert text.splitlines()[0].split() == ["step", "│", "P1", "│", "P2", "│", "P3"]
+    assert "P4 P5 P6 P7 P8 did the like, not shown" in text
+    assert "P9" not in text
