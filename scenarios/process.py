@@ -185,7 +185,7 @@ def _run_beside_a_handler(reap: Callable[[list[int]], None], work: float) -> Non
 # --- A child without a parent --------------------------------------------------------------
 
 
-@scenario(expects=["orphan"])
+@scenario(expects=["orphan"], may_show=["zombie"])
 def forked_twice(work: float = 0.02, life: float = 0.3) -> None:
     """A job runs on when its program has ended, and nobody is left who knows of it.
 

@@ -269,7 +269,7 @@ def _measure(flags: int, work: float) -> Messages:
 # --- A helper for each client --------------------------------------------------------------
 
 
-@scenario(expects=["zombie"])
+@scenario(expects=["zombie"], may_show=["orphan"])
 def helper_for_each_client(work: float = 0.05) -> None:
     """Each client that was served leaves a zombie.
 

@@ -11,4 +11,4 @@ from lab.scenario import Scenario
 
 @pytest.mark.parametrize("scenario", catalogue(), ids=lambda scenario: scenario.id)
 def test_a_scenario_does_what_it_declares(scenario: Scenario, observe: Observe) -> None:
-    observe(scenario.body).assert_as_declared()
+    observe(scenario.body, runs=3).assert_as_declared()

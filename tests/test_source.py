@@ -168,8 +168,8 @@ def test_a_program_begins_where_its_steps_name_the_file(
 ) -> None:
     from scenarios.counter import posix_guarded as guarded
 
+    monkeypatch.chdir(tmp_path)  # an environment of tox lies below the checkout
     here = place(guarded)
     assert re.fullmatch(r"scenarios/counter\.py:\d+", here)
-    monkeypatch.chdir(tmp_path)  # as an installed one is
     assert place(functools.partial(guarded, writers=2)) == here
     assert place(len) == ""

@@ -174,6 +174,7 @@ def test_a_terminal_sees_which_run_it_is_and_then_no_more_of_it(
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "dumb")  # no bar
     answers(trace(GOOD), trace(GOOD))
     main(["run", GUARDED, "--runs", "2"])
     erase = "\r\x1b[K"
