@@ -302,6 +302,7 @@ def opened_untracked(work: float = 0.4) -> None:
 
 def _read_by_one_after_the_other(opened: Callable[[], SharedMemory], work: float) -> None:
     def read() -> None:
+        os.chdir("/")  # as a daemon does
         memory = opened()
         print("read", bytes(memory.buf or b""))
         memory.close()

@@ -11,4 +11,5 @@ from lab.scenario import Scenario
 
 @pytest.mark.parametrize("scenario", catalogue(), ids=lambda scenario: scenario.id)
 def test_a_scenario_does_what_it_declares(scenario: Scenario, observe: Observe) -> None:
-    observe(scenario.body, runs=3).assert_as_declared()
+    # Here a fix runs once: under control it runs by one schedule after another.
+    observe(scenario.body, runs=3 if scenario.expects else 1).assert_as_declared()

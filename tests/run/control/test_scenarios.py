@@ -16,7 +16,7 @@ from lab.run.limits import Limits
 from lab.run.root import Function
 from lab.scenario import Scenario
 
-SCHEDULES = 5
+SCHEDULES = 4
 """The default order, which shows nearly every bug, and some by chance."""
 SMALL = {"writers": 2, "clients": 2, "increments": 2}
 """A race takes two, and each costs time."""
