@@ -43,6 +43,8 @@ class Told:
 
 
 DOUBT = "lab-guard-doubt:"
+_ALONE = ("-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:asyncio")
+"""Installed for other tests; randomly would shuffle these."""
 _JUNIT = ("--junitxml=junit.xml", "-o", "junit_family=xunit1")
 
 
@@ -53,7 +55,7 @@ def session(place: Path, *arguments: str, **files: str) -> Told:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     (place / "tmp").mkdir()
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *_JUNIT, *arguments],
+        [sys.executable, "-m", "pytest", *_ALONE, *_JUNIT, *arguments],
         cwd=place,
         env=inherited | {"PLANT": uuid.uuid4().hex[:8], "TMPDIR": str(place / "tmp")},
         capture_output=True,
