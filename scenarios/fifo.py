@@ -130,7 +130,7 @@ def same_order(work: float = 0.02) -> None:
 def _serve(requests: Path, replies: Path, work: float) -> None:
     with requests.open() as incoming, replies.open("w") as outgoing:
         assert incoming.readline() == "ping\n"
-        time.sleep(work)
+        time.sleep(work)  # works out the answer
         print("pong", file=outgoing, flush=True)
 
 
@@ -183,14 +183,14 @@ def framed_messages(work: float = 0.01) -> Messages:
 def _write_bare(path: Path, work: float) -> None:
     with path.open("wb", buffering=0) as fifo:
         for note in NOTES:
-            time.sleep(work)
+            time.sleep(work)  # makes the note
             fifo.write(note.encode())
 
 
 def _write_framed(path: Path, work: float) -> None:
     with path.open("wb", buffering=0) as fifo:
         for note in NOTES:
-            time.sleep(work)
+            time.sleep(work)  # makes the note
             fifo.write(LENGTH.pack(len(note)) + note.encode())
 
 
@@ -236,7 +236,7 @@ def unlinked(work: float = 0.02) -> None:
 
 
 def _ask_to_quit(path: Path, work: float) -> None:
-    time.sleep(work)
+    time.sleep(work)  # has something else to do first
     path.write_text("quit")
 
 

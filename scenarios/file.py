@@ -126,7 +126,7 @@ def lock_on_what_is_there(visitors: int = 3, window: float = 0.1) -> Tally:
 
 def _replace(visits: Path, window: float, content: str = "") -> None:
     number = json.loads(content or visits.read_text())["visits"]
-    time.sleep(window)
+    time.sleep(window)  # work with the value
     new = visits.with_suffix(f".{os.getpid()}")
     new.write_text(json.dumps({"visits": number + 1}))
     new.replace(visits)
@@ -186,7 +186,7 @@ def _read_while(write: Callable[[Path], None], lines: int, work: float) -> None:
         report = directory / "report.txt"
         report.write_text("".join(f"old, line {number}\n" for number in range(lines)))
         writer = _start(lambda: write(report))
-        time.sleep(work * lines / 2)
+        time.sleep(work * lines / 2)  # the writer is half way
         seen = report.read_text().splitlines()
         _join(writer)
         assert len(seen) == lines, f"{len(seen)} of {lines} lines were there to be read"
@@ -222,7 +222,7 @@ def make_exclusively(workers: int = 2, work: float = 0.1) -> None:
     """
 
     def claim(mark: Path) -> bool:
-        time.sleep(work)
+        time.sleep(work)  # as long as the bug looks away
         try:
             mark.open("x").close()
         except FileExistsError:
@@ -266,7 +266,7 @@ def stale_pid_file(life: float = 0.05) -> None:
         except FileExistsError:
             sys.exit(f"process {pid_file.read_text().strip()} is running already")
         os.write(serving, b"serving")
-        time.sleep(life)
+        time.sleep(life)  # it serves
         pid_file.unlink()
 
     _kill_and_start_anew(serve)
@@ -289,7 +289,7 @@ def locked_pid_file(life: float = 0.05) -> None:
             file.truncate(0)
             print(os.getpid(), file=file, flush=True)
             os.write(serving, b"serving")
-            time.sleep(life)
+            time.sleep(life)  # it serves
 
     _kill_and_start_anew(serve)
 

@@ -57,7 +57,7 @@ def blocked_until_waited_for(window: float = 0.08) -> None:
     def wait(ready: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
         os.write(ready, b"ready")
-        time.sleep(window)
+        time.sleep(window)  # the signal comes meanwhile
         signal.sigwait({signal.SIGUSR1})
 
     _signal_once(wait, window)
@@ -77,7 +77,7 @@ def pipe_to_oneself(window: float = 0.08) -> None:
         signal.set_wakeup_fd(writing)
         signal.signal(signal.SIGUSR1, lambda *_: None)
         os.write(ready, b"ready")
-        time.sleep(window)
+        time.sleep(window)  # the signal comes meanwhile
         assert os.read(reading, 1) == bytes([signal.SIGUSR1])
 
     _signal_once(wait, window)
@@ -90,7 +90,7 @@ def _signal_once(wait: Callable[[int], None], window: float) -> None:
         wait(writing)
         os._exit(0)
     os.read(reading, 100)
-    time.sleep(window / 4)
+    time.sleep(window / 4)  # the child is in its window
     os.kill(child, signal.SIGUSR1)
     os.waitpid(child, 0)
 
@@ -112,7 +112,7 @@ def one_wait_for_each_sigchld(children: int = 2, work: float = 0.05) -> None:
 
     signal.signal(signal.SIGCHLD, reap)
     _several_end_at_once(children)
-    time.sleep(work)
+    time.sleep(work)  # goes on with other things
 
 
 @scenario(fixes="one_wait_for_each_sigchld")
@@ -134,7 +134,7 @@ def wait_in_a_loop(children: int = 2, work: float = 0.05) -> None:
     signal.signal(signal.SIGCHLD, reap)
     _several_end_at_once(children)
     while len(reaped) < children:
-        time.sleep(work)
+        time.sleep(work)  # the handler interrupts it
 
 
 def _several_end_at_once(children: int) -> None:
@@ -265,7 +265,7 @@ def _signal_while_reading(receive: Callable[[int], bytes], work: float) -> Messa
     if child == 0:
         time.sleep(work)  # by now the parent waits for the message
         os.kill(os.getppid(), signal.SIGUSR1)
-        time.sleep(work)
+        time.sleep(work)  # the message takes its time
         os.write(writing, b"hello")
         os._exit(0)
     received = receive(reading)
@@ -305,7 +305,7 @@ def signal_kept_out(requests: int = 3, window: float = 0.03) -> Tally:
     def count(window: float) -> None:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
         value = counter[0]
-        time.sleep(window)
+        time.sleep(window)  # work with the value
         counter[0] = value + 1
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -342,7 +342,7 @@ def handler_leaves_a_note(requests: int = 3, window: float = 0.03) -> Tally:
     def count(window: float) -> None:
         with lock:
             value = counter[0]
-            time.sleep(window)
+            time.sleep(window)  # work with the value
             counter[0] = value + 1
 
     tally = _counted(counter, count, lambda: notes.append("came"), requests, window)
@@ -360,7 +360,7 @@ def _counted(
     signal.signal(signal.SIGUSR1, lambda *_: handle())
     child = os.fork()
     if child == 0:
-        time.sleep(window / 2)
+        time.sleep(window / 2)  # the parent is at its update
         os.kill(os.getppid(), signal.SIGUSR1)
         os._exit(0)
     for _ in range(requests):

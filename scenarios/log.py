@@ -56,7 +56,7 @@ def _logged(flags: int, writers: int, lines: int, work: float) -> Messages:
             file = os.open(path, flags)
             for line in own:
                 os.write(file, f"{line}\n".encode())
-                time.sleep(work)
+                time.sleep(work)  # makes the next line
 
         return Messages(_write_all(write, writers, lines), tuple(path.read_text().splitlines()))
 
@@ -150,7 +150,7 @@ def _logged_and_rotated(
                             log.replace(aside)
                     with log.open("a") as file:
                         print(line, file=file)
-                time.sleep(work)
+                time.sleep(work)  # makes the next line
 
         written = _write_all(write, writers, lines, apart=work)
         kept = aside.read_text() + log.read_text()
@@ -180,7 +180,7 @@ def _write_all(
     for process in started:
         process.start()
         if apart:
-            time.sleep(apart)
+            time.sleep(apart)  # the next one comes late
     for process in started:
         process.join()
         assert process.exitcode == 0, f"{process.name} failed with exit code {process.exitcode}"

@@ -140,7 +140,7 @@ def sysv_drained(
 
 def _produce(queue: Queue, producer: int, messages: int, work: float) -> None:
     for number in range(messages):
-        time.sleep(work)
+        time.sleep(work)  # makes the message
         queue.send(f"message {number + 1} of producer {producer + 1}".encode())
 
 

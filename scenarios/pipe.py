@@ -180,7 +180,7 @@ def reader_gone(lines: int = 3, work: float = 0.02) -> None:
     try:
         for number in range(lines):
             os.write(writing, b"line %d\n" % number)
-            time.sleep(work)
+            time.sleep(work)  # makes the next line
     finally:
         os.close(writing)
         os.waitpid(reader, 0)
@@ -197,7 +197,7 @@ def broken_pipe_is_the_end(lines: int = 3, work: float = 0.02) -> None:
     try:
         for number in range(lines):
             os.write(writing, b"line %d\n" % number)
-            time.sleep(work)
+            time.sleep(work)  # makes the next line
     except BrokenPipeError:
         print("nobody reads on")
     finally:

@@ -61,7 +61,7 @@ def _compile_beside_another(wait: Callable[[int], object], work: float) -> None:
         program = Path(directory, "program")
         compiler = os.fork()
         if compiler == 0:
-            time.sleep(work)
+            time.sleep(work)  # compiles
             program.touch()
             os._exit(0)
         if os.fork() == 0:
@@ -113,7 +113,7 @@ def _start_job(directory: Path, number: int, work: float) -> int:
             (directory / "licence").open("x").close()
         except FileExistsError:
             os._exit(BUSY)
-        time.sleep(work)
+        time.sleep(work)  # does its job
         (directory / f"job {number}.done").touch()
         (directory / "licence").unlink()
         os._exit(0)
@@ -178,7 +178,7 @@ def _run_beside_a_handler(reap: Callable[[list[int]], None], work: float) -> Non
     time.sleep(work)  # without it the race is rare, not absent
     code = job.wait()
     while mine:
-        time.sleep(work)
+        time.sleep(work)  # the handler interrupts it
     assert code, "the job failed, and counts as done"
 
 
@@ -193,7 +193,7 @@ def forked_twice(work: float = 0.02, life: float = 0.3) -> None:
     either. The fixes wait: for what falls to the program as a reaper, or for a child of its own.
     """
     _start_by_double_fork(life)
-    time.sleep(work)
+    time.sleep(work)  # does other things, and ends
 
 
 @scenario(fixes="forked_twice")
@@ -205,7 +205,7 @@ def reaper_of_orphans(work: float = 0.02, life: float = 0.3) -> None:
     """
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     _start_by_double_fork(life)
-    time.sleep(work)
+    time.sleep(work)  # does other things
     os.wait()
 
 
@@ -219,9 +219,9 @@ def forked_once_into_a_session(work: float = 0.02, life: float = 0.3) -> None:
     job = os.fork()
     if job == 0:
         os.setsid()
-        time.sleep(life)
+        time.sleep(life)  # does its job
         os._exit(0)
-    time.sleep(work)
+    time.sleep(work)  # does other things
     os.waitpid(job, 0)
 
 
@@ -229,7 +229,7 @@ def _start_by_double_fork(life: float) -> None:
     between = os.fork()
     if between == 0:
         if os.fork() == 0:
-            time.sleep(life)
+            time.sleep(life)  # does its job
         os._exit(0)
     os.waitpid(between, 0)
 

@@ -44,7 +44,7 @@ def get_then_set(
 
     def increment(redis: Redis, counter: str) -> None:
         value = int(redis.get(counter) or 0)
-        time.sleep(window)
+        time.sleep(window)  # work with the value
         redis.set(counter, value + 1)
 
     return _count(server, increment, clients, increments)
@@ -80,7 +80,7 @@ def watched(
             while True:
                 transaction.watch(counter)
                 value = int(transaction.get(counter) or 0)
-                time.sleep(window)
+                time.sleep(window)  # work with the value
                 transaction.multi()
                 transaction.set(counter, value + 1)
                 try:
@@ -119,7 +119,7 @@ def locked(
     def increment(redis: Redis, counter: str) -> None:
         with redis.lock(f"{counter}-lock", timeout=LEASE, sleep=window):
             value = int(redis.get(counter) or 0)
-            time.sleep(window)
+            time.sleep(window)  # work with the value
             redis.set(counter, value + 1)
 
     return _count(server, increment, clients, increments)

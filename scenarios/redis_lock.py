@@ -41,7 +41,7 @@ def without_expiry(server: RedisServer, work: float = 0.9) -> None:
 
     def hold(redis: Redis, lock: str) -> None:
         if redis.set(lock, "first", nx=True):
-            time.sleep(work)
+            time.sleep(work)  # works, and is killed meanwhile
             redis.delete(lock)
 
     _survives_a_death(server, hold)
@@ -57,7 +57,7 @@ def with_expiry(server: RedisServer, work: float = 0.9) -> None:
 
     def hold(redis: Redis, lock: str) -> None:
         if redis.set(lock, "first", nx=True, px=_milliseconds(LEASE)):
-            time.sleep(work)
+            time.sleep(work)  # works, and is killed meanwhile
 
     _survives_a_death(server, hold)
 
@@ -72,7 +72,7 @@ def expiry_afterwards(server: RedisServer, window: float = 0.9) -> None:
 
     def hold(redis: Redis, lock: str) -> None:
         if redis.setnx(lock, "first"):
-            time.sleep(window)
+            time.sleep(window)  # is killed meanwhile
             redis.pexpire(lock, _milliseconds(LEASE))
 
     _survives_a_death(server, hold)
@@ -87,9 +87,9 @@ def expiry_at_once(server: RedisServer, window: float = 0.9) -> None:
     """
 
     def hold(redis: Redis, lock: str) -> None:
-        time.sleep(window / 100)
+        time.sleep(window / 100)  # comes a little late, as the bug does
         if redis.set(lock, "first", nx=True, px=_milliseconds(LEASE)):
-            time.sleep(window)
+            time.sleep(window)  # is killed meanwhile
 
     _survives_a_death(server, hold)
 
@@ -99,7 +99,7 @@ def _survives_a_death(server: RedisServer, hold: Callable[[Redis, str], None]) -
     first = fork.Process(target=lambda: hold(server.client(), lock))
     first.start()
     while first.is_alive() and not redis.exists(lock):
-        time.sleep(PAUSE)
+        time.sleep(PAUSE)  # no command waits for a key to be set
     first.kill()
     first.join()
     assert _acquire(redis, lock, "second", LEASE), "the lock of a dead holder is never free again"
@@ -154,13 +154,13 @@ def _outlived(
     def next_holder() -> None:
         own = server.client()
         if _acquire(own, lock, "next", lease=10.0):
-            time.sleep(work)
+            time.sleep(work)  # works with what the lock guards
             own.eval(RELEASE, 1, lock, "next")
 
     assert _acquire(redis, lock, "slow", LEASE)
     other = fork.Process(target=next_holder)
     other.start()
-    time.sleep(work)
+    time.sleep(work)  # works for longer than the lock lives
     deleted = release(redis, lock, "slow")
     other.join()
     assert deleted != "next", "the slow holder has deleted the lock of the next"
@@ -180,7 +180,7 @@ def writes_late(server: RedisServer, work: float = 0.6) -> Tally:
         if _acquire(redis, server.key("lock"), "holder", LEASE):
             value = int(redis.get(store) or 0)
             redis.rpush(server.key("begun"), value)
-            time.sleep(seconds)
+            time.sleep(seconds)  # works, perhaps for too long
             redis.set(store, value + 1)
 
     return _added_by_two(server, add, work)
@@ -202,7 +202,7 @@ def fenced(server: RedisServer, work: float = 0.6) -> Tally:
             number = redis.incr(server.key("numbers"))
             value = int(redis.eval(READ, 2, store, fence, number) or 0)
             redis.rpush(server.key("begun"), value)
-            time.sleep(seconds)
+            time.sleep(seconds)  # works, perhaps for too long
             if redis.eval(WRITE, 2, store, fence, number, value + 1):
                 return
             seconds = 0.0  # the second time it knows better
@@ -241,7 +241,7 @@ def _acquire(redis: Redis, lock: str, token: str, lease: float) -> bool:
     for _ in range(TRIES):
         if redis.set(lock, token, nx=True, px=_milliseconds(lease)):
             return True
-        time.sleep(PAUSE)
+        time.sleep(PAUSE)  # no command waits for a lock to go
     return False
 
 

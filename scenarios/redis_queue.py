@@ -79,7 +79,7 @@ def _move(server: RedisServer, work: float) -> None:
 
 def _do(redis: Redis, server: RedisServer, job: str, work: float) -> None:
     redis.rpush(server.key("begun"), job)
-    time.sleep(work)
+    time.sleep(work)  # does the job
     redis.sadd(server.key("done"), job)
 
 
@@ -97,7 +97,7 @@ def counted_then_waited(server: RedisServer, consumers: int = 2, window: float =
     def consume() -> None:
         redis = server.client()
         if redis.llen(server.key("jobs")):
-            time.sleep(window)
+            time.sleep(window)  # looks, and comes back to take it
             redis.blpop(server.key("jobs"))
 
     _consume_one_job(server, consume, consumers)
@@ -171,7 +171,7 @@ def _requeued(
         job = redis.lmove(server.key("jobs"), server.key("taken"), "RIGHT", "LEFT")
         if job:
             redis.rpush(server.key("begun"), job)
-            time.sleep(seconds)
+            time.sleep(seconds)  # does what is to be paid
             pay(job)
             redis.lrem(server.key("taken"), 1, job)
 
@@ -179,7 +179,7 @@ def _requeued(
     redis.rpush(server.key("jobs"), "bill-7")
     slow = _start(consume, work)
     redis.blpop(server.key("begun"))
-    time.sleep(patience)
+    time.sleep(patience)  # the slow one counts as dead by then
     redis.lmove(server.key("taken"), server.key("jobs"), "RIGHT", "LEFT")
     second = _start(consume, 0.0)
     slow.join()

@@ -185,7 +185,7 @@ def _kill_holder(printer: contextlib.AbstractContextManager[object], work: float
     def hold() -> None:
         with printer:
             os.write(writing, b"printing")
-            time.sleep(work * 10)
+            time.sleep(work * 10)  # prints, and is killed meanwhile
 
     holder = _start(hold)
     os.read(reading, 100)

@@ -50,7 +50,7 @@ def half_a_transfer(transfers: int = 3, window: float = 0.03) -> None:
                 _transfer(accounts, window)
 
         writer = _start(write)
-        time.sleep(window * transfers / 2)
+        time.sleep(window * transfers / 2)  # the writer is half way
         seen = accounts[0], accounts[1]
         _join(writer)
         assert sum(seen) == 100, f"{seen[0]} and {seen[1]}, of 100"
@@ -73,7 +73,7 @@ def read_under_lock(transfers: int = 3, window: float = 0.03) -> None:
                     _transfer(accounts, window)
 
         writer = _start(write)
-        time.sleep(window * transfers / 2)
+        time.sleep(window * transfers / 2)  # the writer is half way
         with lock:
             seen = accounts[0], accounts[1]
         _join(writer)
@@ -98,13 +98,13 @@ def read_again_if_changed(transfers: int = 3, window: float = 0.03) -> None:
                 sequence[0] += 1
 
         writer = _start(write)
-        time.sleep(window * transfers / 2)
+        time.sleep(window * transfers / 2)  # the writer is half way
         while True:
             before = sequence[0]
             seen = accounts[0], accounts[1]
             if before % 2 == 0 and sequence[0] == before:
                 break
-            time.sleep(window / 4)
+            time.sleep(window / 4)  # a transfer is under way
         _join(writer)
         sequence.release()
         assert sum(seen) == 100, f"{seen[0]} and {seen[1]}, of 100"
@@ -174,7 +174,7 @@ def flag_before_data(work: float = 0.05) -> None:
 
         def write() -> None:
             ready[0] = 1
-            time.sleep(work)
+            time.sleep(work)  # works the result out, too late
             result[0] = 42
 
         _await_result(write, ready, result, work)
@@ -191,7 +191,7 @@ def data_before_flag(work: float = 0.05) -> None:
         ready, result = memory[:1], memory[1:]
 
         def write() -> None:
-            time.sleep(work)
+            time.sleep(work)  # works the result out
             result[0] = 42
             ready[0] = 1
 
@@ -204,7 +204,7 @@ def _await_result(
     with ready, result:
         writer = _start(write)
         while not ready[0]:
-            time.sleep(work / 4)
+            time.sleep(work / 4)  # memory wakes nobody who waits for it
         seen = result[0]
         _join(writer)
         assert seen == 42, f"the result is said to be {seen}"
@@ -223,7 +223,7 @@ def removed_by_the_first(workers: int = 2, work: float = 0.05) -> None:
 
     def write(number: int) -> None:
         memory = posix_ipc.SharedMemory(NAME)
-        time.sleep(work)
+        time.sleep(work)  # works the result out
         os.pwrite(memory.fd, b"done", number * 4)
         memory.close_fd()
         with contextlib.suppress(posix_ipc.ExistentialError):
@@ -243,7 +243,7 @@ def removed_by_its_maker(workers: int = 2, work: float = 0.05) -> None:
 
     def write(number: int) -> None:
         memory = posix_ipc.SharedMemory(NAME)
-        time.sleep(work)
+        time.sleep(work)  # works the result out
         os.pwrite(memory.fd, b"done", number * 4)
         memory.close_fd()
 

@@ -26,7 +26,7 @@ def never_waited(work: float = 0.05) -> None:
     child, words = _start_child(work)
     os.kill(child, signal.SIGINT)
     _listen(words)
-    time.sleep(work)
+    time.sleep(work)  # goes on with other things
 
 
 @scenario(fixes="never_waited")
@@ -40,7 +40,7 @@ def waitpid(work: float = 0.05) -> None:
     os.kill(child, signal.SIGINT)
     _listen(words)
     os.waitpid(child, 0)
-    time.sleep(work)
+    time.sleep(work)  # goes on with other things
 
 
 @scenario(fixes="never_waited")
@@ -66,7 +66,7 @@ def sigchld_handler(work: float = 0.05) -> None:
     # Short sleeps, not pause(): the signal may come between the look at the list and the pause,
     # which then nothing would end.
     while child not in reaped:
-        time.sleep(work)
+        time.sleep(work)  # the handler interrupts it
 
 
 @scenario(fixes="never_waited")
@@ -80,7 +80,7 @@ def sigchld_ignored(work: float = 0.05) -> None:
     child, words = _start_child(work)
     os.kill(child, signal.SIGINT)
     _listen(words)
-    time.sleep(work)
+    time.sleep(work)  # goes on with other things
 
 
 @scenario(expects=["orphan"], may_show=["zombie"])
@@ -95,9 +95,9 @@ def parent_dies_first(work: float = 0.02, life: float = 0.3) -> None:
     if parent == 0:
         child = os.fork()
         if child == 0:
-            time.sleep(life)
+            time.sleep(life)  # does its job
             os._exit(0)
-        time.sleep(work)
+        time.sleep(work)  # does other things, and ends first
         os._exit(0)
     os.waitpid(parent, 0)
 
@@ -113,9 +113,9 @@ def parent_waits(work: float = 0.02, life: float = 0.3) -> None:
     if parent == 0:
         child = os.fork()
         if child == 0:
-            time.sleep(life)
+            time.sleep(life)  # does its job
             os._exit(0)
-        time.sleep(work)
+        time.sleep(work)  # does other things
         os.waitpid(child, 0)
         os._exit(0)
     os.waitpid(parent, 0)
@@ -136,7 +136,7 @@ def _start_child(work: float) -> tuple[int, int]:
     child = os.fork()
     if child == 0:
         signal.sigwait({signal.SIGINT})
-        time.sleep(work)
+        time.sleep(work)  # puts things in order
         os.write(mouth, b"interrupted, good-bye")
         os._exit(0)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -145,7 +145,7 @@ def _kill_and_start_anew(name: str, life: float) -> None:
                 sys.exit(f"the server cannot start: {error}")
             listener.listen()
             os.write(serving, b"serving")
-            time.sleep(life)
+            time.sleep(life)  # it serves
 
     first = _start(serve)
     os.read(told, 100)

@@ -182,7 +182,7 @@ class Guard:
                 break
             if len(left) < count:
                 count, spent = len(left), 0.0  # it is going on: it may take as long again
-            time.sleep(pause)
+            time.sleep(pause)  # the end of a thread, an orphan or a file is told to nobody
             spent, pause = spent + pause, min(2 * pause, _LONGEST_PAUSE)
         # Anew, since a child may have become a zombie, or a thread have made something.
         return self._left(before, seen, since) if left else []
@@ -196,7 +196,7 @@ class Guard:
         for _ in range(_ROUNDS):
             if tasks() - self._tasks <= len(seen.threads) - len(before.threads):
                 break
-            time.sleep(_FIRST_PAUSE)
+            time.sleep(_FIRST_PAUSE)  # nothing tells when Python has taken it in
             seen = self._look()
         return seen
 

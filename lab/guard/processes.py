@@ -18,19 +18,18 @@ from lab.guard import singletons
 from lab.guard.births import Births
 from lab.guard.leak import Birth, Kind, Leak
 from lab.guard.look import read
+from lab.kernel.process_stat import HELPERS, command, exit_status, image, state
+from lab.kernel.procfs import descendants, parent_of
 
 WORD = "LAB_GUARD"
 """The environment variable that all programs inherit which the session starts."""
 _HERTZ = os.sysconf("SC_CLK_TCK")
-_MACHINERY = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
 class Processes:
     """Who of the machine's processes comes from this one."""
 
     def __init__(self) -> None:
-        from lab.kernel.process_stat import image
-
         self._image = image(os.getpid())
         self.word = f"{os.getpid()}.{uuid.uuid4().hex[:12]}"
         self._last = _newest()
@@ -41,8 +40,6 @@ class Processes:
 
     def give_to(self, pids: frozenset[int], owner: str) -> None:
         """Note whose some children are, and with them whatever they start."""
-        from lab.kernel.process_stat import image
-
         for pid in pids:
             self.owners[pid] = owner
             if (known := image(pid)) != self._image:
@@ -53,8 +50,6 @@ class Processes:
 
         Who has not run since has made nothing. -1 where the kernel does not tell.
         """
-        from lab.kernel.process_stat import state
-
         found: dict[str, dict[int, int]] = {}
         for pid, owner in list(self.owners.items()):
             if state(pid) in "ZX":
@@ -66,15 +61,13 @@ class Processes:
 
     def children(self, pids: frozenset[int], births: Births) -> Iterator[Leak]:
         """Describe some children of this process."""
-        from lab.kernel.process_stat import exit_status, state
-
         for pid in sorted(pids):
-            command = command_of(pid)
-            if _is_machinery(command) or pid in singletons.processes():
+            line = command(pid)
+            if _is_machinery(line) or pid in singletons.processes():
                 continue
             letter = state(pid)
-            forked = command == command_of(os.getpid())
-            birth = births.of_fork() if forked else births.of_program(command)
+            forked = line == command(os.getpid())
+            birth = births.of_fork() if forked else births.of_program(line)
             if letter == "Z":
                 status = exit_status(pid)
                 ended = f"nobody waited for it, it ended with {status}"
@@ -82,7 +75,7 @@ class Processes:
                 birth = births.of_program("")
                 yield Leak((Kind.ZOMBIE, pid, started(pid)), name, birth, ended)
             elif letter != "X":
-                yield Leak((Kind.CHILD, pid, started(pid)), _named(pid, command, forked), birth)
+                yield Leak((Kind.CHILD, pid, started(pid)), _named(pid, line, forked), birth)
 
     def orphans(self, since: float, births: Births) -> Iterator[Leak]:
         """Processes that come from this one, and whose parents do not.
@@ -112,20 +105,18 @@ class Processes:
         self._last = pid
 
     def _orphan(self, pid: int, births: Births) -> Leak | None:
-        from lab.kernel.process_stat import image, state
-
         known = image(pid)
         forked = known == self._image
         if not forked and known not in self._images and not self._has_word(pid):
             return None
-        command = command_of(pid)
-        if state(pid) in "ZX" or not command or _is_machinery(command):
+        line = command(pid)
+        if state(pid) in "ZX" or not line or _is_machinery(line):
             return None
-        birth = births.of_fork() if forked else births.of_program(command)
+        birth = births.of_fork() if forked else births.of_program(line)
         if owner := self._images.get(known, ""):
             birth = Birth(owner=owner)
         key = (Kind.ORPHAN, pid, started(pid))
-        return Leak(key, _named(pid, command, forked), birth, "its parent has ended")
+        return Leak(key, _named(pid, line, forked), birth, "its parent has ended")
 
     def _has_word(self, pid: int) -> bool:
         try:
@@ -136,15 +127,11 @@ class Processes:
 
 def tree(pid: int) -> set[int]:
     """The descendants of a process."""
-    from lab.kernel.procfs import descendants
-
     return set(descendants(pid))
 
 
 def is_alone() -> bool:
     """Whether no process of this user is in sight but this one's descendants and ancestors."""
-    from lab.kernel.procfs import parent_of
-
     known = {os.getpid()} | tree(os.getpid())
     ancestor = os.getpid()
     while ancestor := parent_of(ancestor):
@@ -172,17 +159,8 @@ def now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def command_of(pid: int) -> str:
-    """The command line of a process."""
-    try:
-        words = read(f"/proc/{pid}/cmdline").split(b"\0")
-    except OSError:
-        return ""
-    return " ".join(os.fsdecode(word) for word in words if word)
-
-
-def _named(pid: int, command: str, forked: bool) -> str:
-    return f"{'fork of the test process' if forked else command} (PID {pid})"
+def _named(pid: int, line: str, forked: bool) -> str:
+    return f"{'fork of the test process' if forked else line} (PID {pid})"
 
 
 def _time_run(pid: int) -> int:
@@ -206,5 +184,5 @@ def _newest() -> int:
     return int(read("/proc/loadavg").split()[-1])
 
 
-def _is_machinery(command: str) -> bool:
-    return any(name in command for name in _MACHINERY)
+def _is_machinery(line: str) -> bool:
+    return any(name in line for name in HELPERS)

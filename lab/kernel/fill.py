@@ -14,9 +14,11 @@ import ctypes
 import fcntl
 import os
 import struct
+import sys
 import termios
 from collections.abc import Iterator
 
+from lab.kernel import procfs
 from lab.kernel.pidfd import duplicate_of, pidfd_open
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -75,13 +77,8 @@ def semaphore_value(pid: int, address: int) -> int | None:
 
     glibc's layout on 64-bit machines, since 2.21: the value is the low half of one 64-bit word.
     """
-    try:
-        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-            memory.seek(address)
-            value: int = struct.unpack("=I", memory.read(4))[0]
-    except (OSError, ValueError, OverflowError, struct.error):
-        return None
-    return value
+    word = procfs.bytes_at(pid, address, 4)
+    return None if word is None else int.from_bytes(word, sys.byteorder)
 
 
 @contextlib.contextmanager

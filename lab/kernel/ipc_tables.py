@@ -16,8 +16,9 @@ from pathlib import Path
 
 import posix_ipc
 
-from lab.kernel import libc
+from lab.kernel import libc, sysv
 from lab.kernel.namespaces import SHM
+from lab.kernel.outside import Thing
 from lab.kernel.procfs import printable
 from lab.trace import ObjectType
 
@@ -61,6 +62,13 @@ class Entry:
     def key(self) -> Key:
         """Distinguishes it from a later object of the same name."""
         return (self.type, self.handle, self.inode)
+
+    @property
+    def thing(self) -> Thing:
+        """As an explanation of a wait names it."""
+        if isinstance(self.handle, int):
+            return (self.type, self.handle)
+        return (self.device, self.inode)
 
 
 def listing(queues: int | None) -> Iterator[Entry]:
@@ -266,8 +274,8 @@ def waiting_messages(entry: Entry) -> tuple[str, ...]:
     """
     messages = []
     if entry.type is ObjectType.SYSV_MQ and isinstance(entry.handle, int):
-        while (message := libc.receive_without_waiting(entry.handle, MESSAGE_BYTES)) is not None:
-            messages.append(message)
+        while (message := sysv.take_message(entry.handle)) is not None:
+            messages.append(message[0][:MESSAGE_BYTES])
     elif entry.type is ObjectType.POSIX_MQ:
         with _posix_errors():
             queue = posix_ipc.MessageQueue(str(entry.handle), read=True, write=False)

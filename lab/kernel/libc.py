@@ -24,8 +24,6 @@ PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 
 IPC_RMID = 0
-IPC_NOWAIT = 0o4000
-MSG_NOERROR = 0o10000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # Without a prototype ctypes passes C ints: pointers and longs would be cut to 32 bits.
@@ -62,7 +60,7 @@ def unshare(flags: int) -> None:
 
     Raises OSError.
     """
-    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+    check(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
 
 def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
@@ -70,7 +68,7 @@ def mount(source: str, target: str, kind: str, flags: int = 0, options: str = ""
 
     Raises OSError.
     """
-    _check(
+    check(
         _libc.mount(
             os.fsencode(source),
             os.fsencode(target),
@@ -84,7 +82,7 @@ def mount(source: str, target: str, kind: str, flags: int = 0, options: str = ""
 
 def unmount(target: str) -> None:
     """Take the topmost mount off a directory, even while it is in use. Raises OSError."""
-    _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), f"umount {target}")
+    check(_libc.umount2(os.fsencode(target), _MNT_DETACH), f"umount {target}")
 
 
 def prctl(option: int, argument: int) -> None:
@@ -92,7 +90,7 @@ def prctl(option: int, argument: int) -> None:
 
     Raises OSError.
     """
-    _check(_libc.prctl(option, argument, 0, 0, 0), "prctl")
+    check(_libc.prctl(option, argument, 0, 0, 0), "prctl")
 
 
 def birth_time(path: str) -> float | None:
@@ -116,7 +114,7 @@ def file_clock() -> float:
 def punch_hole(descriptor: int, offset: int, length: int) -> None:
     """Give back the memory of a part of a file; its size stays. Raises OSError."""
     flags = _FALLOC_KEEP_SIZE | _FALLOC_PUNCH_HOLE
-    _check(_libc.fallocate(descriptor, flags, offset, length), "fallocate")
+    check(_libc.fallocate(descriptor, flags, offset, length), "fallocate")
 
 
 put = ctypes.memmove
@@ -138,13 +136,13 @@ def map_code(address: int, size: int, code: bytes) -> None:
 
 def fix_addresses() -> None:
     """Let programs that this process executes have the same addresses every time (no ASLR)."""
-    _check(_libc.personality(ctypes.c_ulong(_ADDR_NO_RANDOMIZE)), "personality")
+    check(_libc.personality(ctypes.c_ulong(_ADDR_NO_RANDOMIZE)), "personality")
 
 
 def set_name(name: str) -> None:
     """Name the calling thread, as `ps` and /proc show it (15 bytes are kept)."""
     text = ctypes.create_string_buffer(os.fsencode(name))
-    _check(_libc.prctl(PR_SET_NAME, ctypes.addressof(text), 0, 0, 0), "prctl")
+    check(_libc.prctl(PR_SET_NAME, ctypes.addressof(text), 0, 0, 0), "prctl")
 
 
 def current_cpu() -> int:
@@ -153,29 +151,12 @@ def current_cpu() -> int:
     return cpu
 
 
-def receive_without_waiting(queue: int, size: int) -> bytes | None:
-    """Take the oldest message, cut at `size` bytes, off a System V queue; None: it is empty.
-
-    By the queue's id, which sysv_ipc cannot do: a private queue has no key to open it by.
-    Raises OSError.
-    """
-    header = ctypes.sizeof(ctypes.c_long)
-    buffer = ctypes.create_string_buffer(header + size)
-    length = _libc.msgrcv(queue, buffer, size, 0, IPC_NOWAIT | MSG_NOERROR)
-    if length < 0:
-        number = ctypes.get_errno()
-        if number == _ENOMSG:
-            return None
-        raise OSError(number, f"msgrcv: {os.strerror(number)}")
-    return buffer.raw[header : header + length]
-
-
 def send_to_thread(process: int, thread: int, number: int) -> None:
     """Send a signal to one thread of a process. Raises OSError."""
     from lab.kernel.arch import NUMBERS  # with all that is known of the instructions
 
     # glibc 2.30 and newer wrap the call, older ones do not.
-    _check(_libc.syscall(ctypes.c_long(NUMBERS["tgkill"]), process, thread, number), "tgkill")
+    check(_libc.syscall(ctypes.c_long(NUMBERS["tgkill"]), process, thread, number), "tgkill")
 
 
 def semaphore_users(array: int, count: int) -> tuple[int, ...]:
@@ -186,23 +167,22 @@ def semaphore_users(array: int, count: int) -> tuple[int, ...]:
 
 def remove_shared_memory(segment: int) -> None:
     """Mark a System V segment for removal. Raises OSError."""
-    _check(_libc.shmctl(segment, IPC_RMID, None), "shmctl")
+    check(_libc.shmctl(segment, IPC_RMID, None), "shmctl")
 
 
 def remove_semaphores(array: int) -> None:
     """Remove a System V semaphore set. Raises OSError."""
-    _check(_libc.semctl(array, 0, IPC_RMID, 0), "semctl")
+    check(_libc.semctl(array, 0, IPC_RMID, 0), "semctl")
 
 
 def remove_queue(queue: int) -> None:
     """Remove a System V message queue. Raises OSError."""
-    _check(_libc.msgctl(queue, IPC_RMID, None), "msgctl")
+    check(_libc.msgctl(queue, IPC_RMID, None), "msgctl")
 
 
 _AT_FDCWD = -100
 _BTIME_OFFSET = 80
 _CLOCK_REALTIME_COARSE = 5
-_ENOMSG = 42
 _READ_WRITE_EXECUTE, _FIXED_PRIVATE_ANONYMOUS = 7, 0x100022
 _ADDR_NO_RANDOMIZE = 0x0040000
 _FALLOC_KEEP_SIZE = 1
@@ -213,7 +193,8 @@ _STATX_BTIME = 0x800
 _STATX_SIZE = 256
 
 
-def _check(result: int, call: str) -> None:
+def check(result: int, call: str) -> None:
+    """Raise OSError if a call of the C library failed."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{call}: {os.strerror(number)}")

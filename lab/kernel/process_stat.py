@@ -6,6 +6,9 @@ import os
 
 from lab.kernel.procfs import text
 
+HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+"""What stands in the command lines of the processes that multiprocessing starts for itself."""
+
 _STATE, _FLAGS, _CHILDREN_FAULTS, _THREADS, _EXIT_CODE = 3, 9, 11, 20, 52
 _EXITING = 4  # PF_EXITING
 _IMAGE = (26, 28, 48, 49)  # where its code begins, its stack, and its arguments begin and end

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.kernel.libc import check
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.shmat.restype = ctypes.c_void_p
 _libc.shmat.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
@@ -86,7 +88,7 @@ def semaphore_values(array: int) -> list[int] | None:
 def set_semaphores(array: int, values: list[int]) -> None:
     """Set the values of a semaphore set. Raises OSError."""
     given = (ctypes.c_ushort * len(values))(*values)
-    _check(_libc.semctl(array, 0, _SETALL, given), "semctl")
+    check(_libc.semctl(array, 0, _SETALL, given), "semctl")
 
 
 @contextlib.contextmanager
@@ -94,7 +96,7 @@ def attached(segment: int, size: int) -> Iterator[memoryview]:
     """The memory of a segment. Raises OSError if it is gone or may not be written."""
     address = _libc.shmat(segment, None, 0)
     if address == _REFUSED:
-        _check(-1, "shmat")
+        check(-1, "shmat")
     memory = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
     try:
         yield memory
@@ -104,16 +106,23 @@ def attached(segment: int, size: int) -> Iterator[memoryview]:
 
 
 def take_message(queue: int) -> tuple[bytes, int] | None:
-    """Take the oldest message of a queue, with its type; None: it is empty. Raises OSError."""
+    """Take the oldest message of a queue, with its type; None: it is empty.
+
+    By the queue's id, which sysv_ipc cannot do: a private queue has no key to open it by.
+
+    Raises FileNotFoundError if it was removed, else OSError.
+    """
     state = queue_state(queue)
     if state is None:
-        raise FileNotFoundError(errno.ENOENT, "it was removed")
+        if ctypes.get_errno() in (errno.EINVAL, errno.EIDRM):
+            raise FileNotFoundError(errno.ENOENT, "it was removed")
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     header = ctypes.sizeof(ctypes.c_long)
     buffer = ctypes.create_string_buffer(header + state.bytes)
     length = _libc.msgrcv(queue, buffer, ctypes.c_size_t(state.bytes), ctypes.c_long(0), _NOWAIT)
     if length < 0 and ctypes.get_errno() == errno.ENOMSG:
         return None
-    _check(length, "msgrcv")
+    check(length, "msgrcv")
     kind = ctypes.c_long.from_buffer(buffer).value
     return buffer.raw[header : header + length], kind
 
@@ -121,13 +130,7 @@ def take_message(queue: int) -> tuple[bytes, int] | None:
 def put_message(queue: int, text: bytes, kind: int) -> None:
     """Put a message of a type at the end of a queue. Raises OSError."""
     message = bytes(ctypes.c_long(kind)) + text
-    _check(_libc.msgsnd(queue, message, len(text), _NOWAIT), "msgsnd")
-
-
-def _check(result: int, call: str) -> None:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{call}: {os.strerror(number)}")
+    check(_libc.msgsnd(queue, message, len(text), _NOWAIT), "msgsnd")
 
 
 def queue_state(queue: int) -> QueueState | None:

@@ -22,6 +22,7 @@ from lab.kernel.outside import ANY_QUEUE, Outside, Thing
 from lab.kernel.queue_list import queue_directory
 from lab.look import Look
 from lab.run.limits import LabError
+from lab.run.root import CANNOT_EXECUTE, Command
 from lab.run.seen import Seen
 from lab.run.stacks import Stacks
 from lab.run.things import things
@@ -31,7 +32,6 @@ from lab.trace import Ending, Trace
 
 STILL = 1.0
 """Seconds for which nobody has moved before it is said that nobody can."""
-_CANNOT_EXECUTE = 127
 _SINCE = "Times count from the moment at which this watch began."
 
 
@@ -171,12 +171,7 @@ def _with_descendants(pids: Iterable[int]) -> Iterator[int]:
 def _outside() -> Outside:
     queues = queue_directory()
     try:
-        there = {
-            (entry.type, entry.handle)
-            if isinstance(entry.handle, int)
-            else (entry.device, entry.inode)
-            for entry in ipc_tables.listing(queues)
-        }
+        there = {entry.thing for entry in ipc_tables.listing(queues)}
     finally:
         if queues is not None:
             os.close(queues)
@@ -188,16 +183,12 @@ def _become(arguments: Sequence[str], output: int | None) -> NoReturn:
     try:
         libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGHUP)
         libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 0)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
         if output is not None:
             os.dup2(output, 1)
             os.dup2(output, 2)
-        os.execvp(arguments[0], list(arguments))
-    except OSError as error:
-        os.write(2, f"lab: {arguments[0]}: {error.strerror}\n".encode())
+        Command(tuple(arguments)).execute()
     finally:
-        os._exit(_CANNOT_EXECUTE)
+        os._exit(CANNOT_EXECUTE)  # whatever happens, this must not run on as a second lab
 
 
 def _state(seen: Seen) -> str:

@@ -78,6 +78,10 @@ class Command:
 
     def become(self, letterbox: Letterbox) -> NoReturn:  # noqa: ARG002  # has no result
         """Replace this process by the command."""
+        self.execute()
+
+    def execute(self) -> NoReturn:
+        """Replace this process by the command, or end it where that cannot be."""
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)  # ignored by Python, not by a shell's child
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 
 import psutil
 
+from lab.kernel.process_stat import HELPERS
 from lab.trace import Process
-
-_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
 @dataclass(eq=False)
@@ -61,7 +60,7 @@ class Seen:
         forkserver, since it was forked from it; a helper is executed, and differs from its parent.
         """
         forked = self.parent is not None and self.parent.command == self.command
-        return not forked and any(helper in self.command for helper in _HELPERS)
+        return not forked and any(helper in self.command for helper in HELPERS)
 
     @property
     def lately_orphaned(self) -> bool:

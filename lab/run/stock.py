@@ -101,7 +101,7 @@ class HostStock:
         self._before = {entry.key for entry in before}
         self._seen: dict[Key, Entry] = {}
         unlisted = {ANY_QUEUE} if self._unlisted else set()
-        self.outside: frozenset[Thing] = frozenset(map(_thing, before)) | unlisted
+        self.outside: frozenset[Thing] = frozenset(entry.thing for entry in before) | unlisted
         """What was there before the run."""
         # Last of all: nothing can fail from here on and leave it behind.
         self.tmp = tempfile.mkdtemp(prefix="lab-")
@@ -168,13 +168,6 @@ def _openable(path: str) -> int | None:
     with contextlib.suppress(OSError):  # not mounted, or not ours to read: it can list nothing
         return _directory(path)
     return None
-
-
-def _thing(entry: Entry) -> Thing:
-    """An object as an explanation of a wait names it."""
-    if isinstance(entry.handle, int):
-        return (entry.type, entry.handle)
-    return (entry.device, entry.inode)
 
 
 def _described(left: list[Entry], seen: Iterable[Entry], watch: Watch) -> tuple[SharedObject, ...]:

@@ -73,9 +73,24 @@ def test_a_sleeping_process_tells_its_line(tmp_path: Path) -> None:
     assert line == "sleeper.py:4 in rest"
 
 
-def test_what_is_no_python_is_not_asked() -> None:
-    with subprocess.Popen(["sleep", "60"]) as process:
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *command: str) -> bool:
+    """Whether py-spy is started for a process, and what it says then is believed."""
+    spy = tmp_path / "py-spy"
+    spy.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps([dump(LIBRARY)])}\nEND\n")
+    spy.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
-            assert Stacks().line(process.pid, 0.0) == ""
+            assert process.stdout is not None
+            process.stdout.readline()  # it is what it executes by now
+            return Stacks().line(process.pid, 0.0) == "connection.py:7 in recv"
         finally:
             process.kill()
+
+
+def test_only_what_is_python_is_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = "import time; print(flush=True); time.sleep(60)"
+    assert asked(tmp_path, monkeypatch, sys.executable, "-c", python)
+    assert not asked(tmp_path, monkeypatch, "sh", "-c", "echo; exec sleep 60")

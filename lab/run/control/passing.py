@@ -44,8 +44,7 @@ def hear_from_outside(world: World, alive: list[Task]) -> bool:
         for task in waiting:
             if is_enabled(task) or (task.running and not world.machine.sleeps(task)):
                 return True
-        # Who is asleep in a call of its own is seen in /proc alone: there is nothing to wait on.
-        time.sleep(_GLANCE)
+        time.sleep(_GLANCE)  # who sleeps in a call of its own is seen in /proc alone
     return False
 
 
