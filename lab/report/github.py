@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MOST = 10
 """Annotations of a kind that GitHub shows for one step; more are dropped without a word."""
 _LONGEST = 2000
+_LEVELS = {Standing.UNDECIDED: "warning", Standing.SKIPPED: "notice"}
 
 
 def paused(secret: str) -> str:
@@ -53,7 +54,7 @@ def _annotations(story: Story) -> Iterator[str]:
             at = story.place_of(finding)
             yield _line("error", at, f"{title(finding)} {name}", _message(finding))
         return
-    level = "warning" if story.standing is Standing.UNDECIDED else "error"
+    level = _LEVELS.get(story.standing, "error")
     for complaint in story.complaints:
         yield _line(level, story.place_of(None), name, complaint)
 

@@ -54,6 +54,7 @@ def result_object(result: Result) -> dict[str, Any]:
         "saved": result.saved,
         "stale": list(result.stale),
         "elsewhere": list(result.elsewhere),
+        "lacking": list(result.lacking),
         "output": result.output,
     }
 

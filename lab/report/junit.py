@@ -2,7 +2,7 @@
 
 Of scenarios that were compared with what they declare, a test fails where the two differ: there a
 bug that shows itself is a good one. Elsewhere it fails where anything was found, and is an error
-where the lab could not decide: neither is ever a pass.
+where the lab could not decide: neither is ever a pass, nor is what was skipped.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def render(report: Report) -> str:
         "tests": len(suite),
         "failures": len(suite.findall("testcase/failure")),
         "errors": len(suite.findall("testcase/error")),
-        "skipped": 0,
+        "skipped": len(suite.findall("testcase/skipped")),
     }
     seconds = sum(result.seconds for story in report.stories for result in story.results)
     for element in (suites, suite):
@@ -55,6 +55,8 @@ def _test(suite: ET.Element, story: Story) -> None:
             _add(case, "failure", kinds or "difference", "; ".join(story.complaints), text)
         case Standing.UNDECIDED:
             _add(case, "error", story.result.verdict, "; ".join(story.complaints), text)
+        case Standing.SKIPPED:
+            ET.SubElement(case, "skipped", message=_attribute("; ".join(story.complaints)))
         case Standing.GOOD:
             ET.SubElement(case, "system-out").text = text
     for led in story.led:

@@ -21,22 +21,25 @@ _MOST = 200
 """Results that the table has."""
 _TOLD = 20
 """Results that are told in full."""
-_GLYPHS = {Standing.GOOD: "✓", Standing.BAD: "✗", Standing.UNDECIDED: "?"}
+_GLYPHS = {Standing.GOOD: "✓", Standing.BAD: "✗", Standing.UNDECIDED: "?", Standing.SKIPPED: "-"}
 _MARKUP = re.compile(r"([^\w\s./,;'=-]|_)", re.ASCII)
 
 
 def render(report: Report) -> str:
     """The whole report."""
     stories = report.stories
-    bad = [story for story in stories if story.standing is Standing.BAD]
-    undecided = [story for story in stories if story.standing is Standing.UNDECIDED]
-    counts = [f"{len(bad)} failed"] * bool(bad) + [f"{len(undecided)} undecided"] * bool(undecided)
+    bad, undecided, skipped, good = (
+        [story for story in stories if story.standing is standing]
+        for standing in (Standing.BAD, Standing.UNDECIDED, Standing.SKIPPED, Standing.GOOD)
+    )
+    named = (("failed", bad), ("undecided", undecided), ("skipped", skipped))
+    counts = [f"{len(these)} {name}" for name, these in named if these]
     lines = [
         f"## race-lab: {', '.join(counts) or 'all good'}, of {len(stories)}",
         "",
         "|   | program | verdict | runs | found |",
         "|---|---------|---------|-----:|-------|",
-        *(_row(story) for story in [*bad, *undecided, *_good(stories)][:_MOST]),
+        *(_row(story) for story in [*bad, *undecided, *skipped, *good][:_MOST]),
     ]
     if len(stories) > _MOST:
         lines += ["", f"Shown {_MOST} of {len(stories)}."]
@@ -61,10 +64,6 @@ def _escaped(match: re.Match[str]) -> str:
     if not character.isascii():
         return character
     return f"&#{ord(character)};" if character in "<>&@|`" else f"\\{character}"
-
-
-def _good(stories: tuple[Story, ...]) -> list[Story]:
-    return [story for story in stories if story.standing is Standing.GOOD]
 
 
 def _row(story: Story) -> str:

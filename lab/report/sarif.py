@@ -1,16 +1,17 @@
 """SARIF 2.1.0 (OASIS): findings as code scanning shows them, each with the steps that led there.
 
 A finding that its scenario declares is there too, suppressed: it is known and wanted. A result that
-could not be decided is no result of SARIF but a notification, and the run did then not succeed.
+could not be decided is no result of SARIF but a notification, and the run did then not succeed. One
+that was skipped is a notification too.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lab import __version__
+from lab.baseline import fingerprint
 from lab.finding import Kind
 from lab.operation import happening
 from lab.report.json import encode
@@ -28,14 +29,23 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LONGEST = 1000
 _DIFFERENCE = "not-as-declared"
 _RULES = (*Kind, _DIFFERENCE)
+_UNKNOWN = {Standing.UNDECIDED: "error", Standing.SKIPPED: "note"}
 
 
 def render(report: Report) -> str:
     """The log, with one run in it."""
-    undecided = [story for story in report.stories if story.standing is Standing.UNDECIDED]
-    told = [_notification(story) for story in undecided]
+    told = [
+        _notification(story, level)
+        for story in report.stories
+        if (level := _UNKNOWN.get(story.standing))
+    ]
     if report.stopped:
         told.append({"level": "error", "message": _text(f"stopped: {report.stopped}")})
+    unknown = [story for story in report.stories if story.standing in _UNKNOWN]
+    # A run in which all was skipped says nothing of anybody.
+    decided = not told or (
+        len(unknown) < len(report.stories) and all(each["level"] != "error" for each in told)
+    )
     driver = {
         "name": "race-lab",
         "version": __version__,
@@ -47,7 +57,7 @@ def render(report: Report) -> str:
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
         "invocations": [
-            {"executionSuccessful": not told, "toolExecutionNotifications": told},
+            {"executionSuccessful": decided, "toolExecutionNotifications": told},
         ],
         "results": [result for story in report.stories for result in _results(story)],
     }
@@ -75,7 +85,7 @@ def _result(story: Story, finding: Finding, seen: int, *, wanted: bool) -> dict[
         "level": "note" if wanted else "error",
         "message": _text(*lines),
         "locations": _locations(story.place_of(finding)),
-        "partialFingerprints": {"findingIdentity/v1": _fingerprint(story, finding)},
+        "partialFingerprints": {"findingIdentity/v1": fingerprint(story.result.scenario, finding)},
         "properties": {
             "scenario": printable(story.result.scenario),
             "object": printable(finding.object),
@@ -129,14 +139,9 @@ def _physical(at: tuple[str, int] | None) -> dict[str, Any]:
     }
 
 
-def _fingerprint(story: Story, finding: Finding) -> str:
-    identity = "\0".join((story.result.scenario, *finding.identity))
-    return hashlib.sha256(identity.encode(errors="backslashreplace")).hexdigest()
-
-
-def _notification(story: Story) -> dict[str, Any]:
+def _notification(story: Story, level: str) -> dict[str, Any]:
     return {
-        "level": "error",
+        "level": level,
         "message": _text(f"{story.result.scenario}: {'; '.join(story.complaints)}"),
         "locations": _locations(story.place_of(None)),
     }

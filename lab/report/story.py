@@ -25,6 +25,8 @@ class Standing(enum.Enum):
     GOOD = "good"
     BAD = "bad"
     UNDECIDED = "undecided"
+    SKIPPED = "skipped"
+    """It was not run: the machine lacks what it needs. No pass, and no failure of the program."""
 
 
 _STANDING = {0: Standing.GOOD, 1: Standing.BAD, 3: Standing.UNDECIDED}
@@ -85,6 +87,8 @@ class Story:
         """What a CI makes of it: what it shows, or how it compares with what it declares."""
         if self.differences is None:
             return _STANDING[self.result.verdict.exit_status]
+        if self.result.lacking:
+            return Standing.SKIPPED
         if not self.differences:
             return Standing.GOOD
         return Standing.UNDECIDED if self.undecided else Standing.BAD
@@ -92,6 +96,8 @@ class Story:
     @property
     def complaints(self) -> tuple[str, ...]:
         """Why it is not good, one line each."""
+        if self.standing is Standing.SKIPPED:
+            return (f"skipped: it needs {'; and '.join(self.result.lacking)}",)
         if self.differences is not None:
             return self.differences
         if self.result.findings:

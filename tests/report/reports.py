@@ -159,6 +159,8 @@ def results(draw: st.DrawFn) -> Result:
         exhausted=draw(st.booleans()),
         saved=draw(numbers),
         stale=draw(st.tuples(texts) | st.just(())),
+        elsewhere=draw(st.tuples(texts) | st.just(())),
+        lacking=draw(st.tuples(texts) | st.just(())),
     )
 
 

@@ -52,5 +52,9 @@ DIFFERS = Story(
 UNDECIDED = Story(
     ERROR.result, differences=("counter.late: error, because it was ended",), undecided=True
 )
+SKIPPED = Story(
+    Result("redis_lock.late", "observed", Verdict.ERROR, 0, 0.0, lacking=("a server",)),
+    differences=("redis_lock.late: error",),
+)
 LED = Story(FAILED.result, FINDING, (Led(PASSED.result, STEPS, ()),))
-ALL = Report((FAILED, PASSED, ERROR, VACUOUS, DECLARED, DIFFERS, UNDECIDED, LED))
+ALL = Report((FAILED, PASSED, ERROR, VACUOUS, DECLARED, DIFFERS, UNDECIDED, SKIPPED, LED))

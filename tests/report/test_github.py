@@ -10,7 +10,7 @@ from lab.finding import Finding, Kind, Result, Verdict
 from lab.report.github import paused, render, resumed
 from lab.report.story import Report, Story
 from tests.report.reports import FEW, reports
-from tests.report.samples import DECLARED, DIFFERS, FAILED, PASSED, UNDECIDED, VACUOUS
+from tests.report.samples import DECLARED, DIFFERS, FAILED, PASSED, SKIPPED, UNDECIDED, VACUOUS
 
 
 def test_a_finding_marks_the_line_that_does_the_damage() -> None:
@@ -31,6 +31,12 @@ def test_a_difference_marks_the_scenario_and_what_is_as_declared_nothing() -> No
 def test_what_is_undecided_is_a_warning() -> None:
     lines = render(Report((UNDECIDED, VACUOUS))).splitlines()
     assert [line.split()[0] for line in lines] == ["::warning", "::warning"]
+
+
+def test_what_was_skipped_is_a_notice() -> None:
+    assert render(Report((SKIPPED,))) == (
+        "::notice title=redis_lock.late::skipped: it needs a server"
+    )
 
 
 def test_a_stopped_command_is_an_error() -> None:
@@ -60,5 +66,5 @@ def test_between_paused_and_resumed_no_line_of_a_program_is_a_command() -> None:
 def test_each_line_is_one_command_whatever_a_program_says(report: Report) -> None:
     for line in render(report).split("\n"):
         assert re.fullmatch(
-            r"(::(error|warning) (file=[^,:]*,line=\d+,)?title=[^,:]*::[^\r\n\x00-\x1f]*)?", line
+            r"(::(error|warning|notice) (file=[^,:]*,line=\d+,)?title=[^,:]*::[^\r\n\x00-\x1f]*)?", line
         )

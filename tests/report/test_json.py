@@ -112,6 +112,7 @@ def test_a_result_holds_everything_under_the_promised_keys() -> None:
                 "saved": 0,
                 "stale": [],
                 "elsewhere": [],
+                "lacking": [],
                 "output": "hello",
                 "summary": "",
                 "where": "",

@@ -19,6 +19,7 @@ from tests.report.samples import (
     FAILED,
     LED,
     PASSED,
+    SKIPPED,
     UNDECIDED,
     VACUOUS,
 )
@@ -74,7 +75,15 @@ def test_a_fix_that_was_led_along_is_a_test_of_its_own() -> None:
 
 def test_the_counts_are_those_of_the_tests() -> None:
     root = parsed(render(ALL))
-    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("9", "3", "3")
+    counts = [root.get(name) for name in ("tests", "failures", "errors", "skipped")]
+    assert counts == ["10", "3", "3", "1"]
+
+
+def test_what_was_skipped_is_so() -> None:
+    (case,) = cases(SKIPPED)
+    assert [(child.tag, child.get("message")) for child in case][1:] == [
+        ("skipped", "skipped: it needs a server")
+    ]
 
 
 def test_what_was_stopped_is_never_green() -> None:

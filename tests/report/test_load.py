@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 from hypothesis import given
 
+from lab.finding import Finding, Result
 from lab.report.json import render
 from lab.report.load import from_json
 from lab.report.plain import BadData
 from lab.report.story import Report
+from lab.trace import Event
 from tests.report.reports import FEW, reports
+from tests.report.samples import FAILED
 
 
 @FEW
 @given(reports)
 def test_what_was_saved_is_read_back_the_same(report: Report) -> None:
     assert from_json(render(report)) == report
+
+
+def test_each_fact_has_a_key() -> None:
+    """What is added to a record and not to the file would be lost without a word."""
+    (failed, *_) = json.loads(render(Report((FAILED,))))["results"]
+    (finding,) = failed["findings"]
+    for kind, written in ((Result, failed), (Finding, finding), (Event, finding["steps"][0])):
+        fields = {field.name for field in dataclasses.fields(kind)} - {"seen_in"}
+        assert fields <= written.keys(), kind
 
 
 def test_a_file_of_before_a_key_was_added_can_be_read() -> None:

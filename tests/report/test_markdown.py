@@ -23,7 +23,7 @@ def test_what_is_bad_comes_first_and_is_told_in_full() -> None:
 
 
 def test_the_heading_counts_what_is_undecided_apart() -> None:
-    assert render(ALL).startswith("## race-lab: 3 failed, 3 undecided, of 8\n")
+    assert render(ALL).startswith("## race-lab: 3 failed, 3 undecided, 1 skipped, of 9\n")
     assert render(Report((PASSED,))).startswith("## race-lab: all good, of 1\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from importlib.resources import files
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given
 from lab.report.sarif import render
 from lab.report.story import Report, Story
 from tests.report.reports import FEW, reports
-from tests.report.samples import ALL, DECLARED, DIFFERS, ERROR, FAILED, PASSED, VACUOUS
+from tests.report.samples import ALL, DECLARED, DIFFERS, ERROR, FAILED, PASSED, SKIPPED, VACUOUS
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +49,19 @@ def test_a_finding_is_at_the_line_that_does_the_damage_with_the_steps_that_led_t
 
 
 def test_the_same_finding_of_another_run_has_the_same_fingerprint() -> None:
-    one, two = run(FAILED, FAILED)["results"]
-    assert one["partialFingerprints"] == two["partialFingerprints"]
+    (finding,) = FAILED.result.findings
+    places = [f"/home/{user}/project/test_it.py:{line}" for user, line in (("a", 3), ("b", 9))]
+    others = [
+        dataclasses.replace(
+            FAILED,
+            result=dataclasses.replace(
+                FAILED.result, findings=(dataclasses.replace(finding, object=place),)
+            ),
+        )
+        for place in places
+    ]
+    first, one, two = (each["partialFingerprints"] for each in run(FAILED, *others)["results"])
+    assert one == two != first
 
 
 def test_a_bug_that_shows_what_it_declares_is_suppressed() -> None:
@@ -69,6 +81,14 @@ def test_what_was_not_decided_makes_the_run_unsuccessful(story: Story) -> None:
     (invocation,) = run(story)["invocations"]
     assert invocation["executionSuccessful"] is False
     assert story.result.reason in invocation["toolExecutionNotifications"][0]["message"]["text"]
+
+
+def test_what_was_skipped_is_noted_and_a_run_of_that_alone_is_no_success() -> None:
+    (invocation,) = run(PASSED, SKIPPED)["invocations"]
+    (told,) = invocation["toolExecutionNotifications"]
+    assert (told["level"], invocation["executionSuccessful"]) == ("note", True)
+    (invocation,) = run(SKIPPED)["invocations"]
+    assert invocation["executionSuccessful"] is False
 
 
 def test_a_stopped_command_did_not_succeed() -> None:
