@@ -16,7 +16,7 @@ from lab.ahead import Ahead, Executor
 from lab.corpus import Corpus, Saved
 from lab.detect.wording import counted
 from lab.essence import Essence
-from lab.finding import Finding, Kind, Result, Verdict
+from lab.finding import Finding, Kind, Result
 from lab.loop import MOST_STEPS, Outcome, Plan
 from lab.loop import replay as replay_once
 from lab.loop import search as search_on
@@ -32,7 +32,7 @@ from lab.search.token import Origin, Token, here
 from lab.sharding import sharded
 from lab.target import Explorable, Target, found_again, target
 from lab.trace import Event
-from lab.verdict import Series
+from lab.verdict import Series, unready
 
 if TYPE_CHECKING:
     from lab.run.control import Runner
@@ -138,7 +138,7 @@ def explored(
         for _ in range(min(jobs, plan.schedules))
     ]
     if wanted.lacking:
-        yield _unready(wanted)
+        yield unready(wanted.name, "controlled", wanted.lacking)
         return
     plan = dataclasses.replace(plan, strict_races=plan.strict_races or wanted.strict_races)
     series, began = Series(), time.monotonic()
@@ -322,7 +322,7 @@ def replay(
     else:
         wanted = target(program, dict(read.origin.parameters) or None, time_limit=time_limit)
     if wanted.lacking:
-        return _unready(wanted)
+        return unready(wanted.name, "controlled", wanted.lacking)
     strict_races |= wanted.strict_races
     from lab.run.control import in_controller
 
@@ -360,16 +360,3 @@ def _astray(diverged: Diverged, token: Token, origin: Origin) -> str:
     else:
         why = "the program has changed since (the schedule is stale), or depends on more than it"
     return f"{diverged}; {why}"
-
-
-def _unready(wanted: Target) -> Result:
-    return Result(
-        scenario=wanted.name,
-        mode="controlled",
-        verdict=Verdict.ERROR,
-        runs=0,
-        seconds=0.0,
-        reason=f"it needs {', '.join(wanted.lacking)}, which this machine lacks; install it, then "
-        "try again",
-        lacking=wanted.lacking,
-    )

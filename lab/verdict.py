@@ -46,6 +46,20 @@ def conclude(
     return series.conclude(scenario=scenario, seconds=seconds, parameters=parameters)
 
 
+def unready(scenario: str, mode: str, lacking: Sequence[str]) -> Result:
+    """The answer about a program that cannot be run here, for the machine lacks what it needs."""
+    return Result(
+        scenario,
+        mode,
+        Verdict.ERROR,
+        0,
+        0.0,
+        reason=f"it needs {', '.join(lacking)}, which this machine lacks; install it, then try "
+        "again",
+        lacking=tuple(lacking),
+    )
+
+
 class Series:
     """What all runs of one program so far have shown."""
 

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.two_children import BOTH
+
 pytestmark = pytest.mark.usefixtures("control")
 
-HEAD = """
+HEAD = (
+    """
 import asyncio
 import mmap
 import os
@@ -21,19 +24,9 @@ import pytest
 
 def shared():
     return memoryview(mmap.mmap(-1, 8)).cast("q")
-
-
-def both(work):
-    children = []
-    for _ in range(2):
-        child = os.fork()
-        if child == 0:
-            work()
-            os._exit(0)
-        children.append(child)
-    for child in children:
-        assert os.waitpid(child, 0)[1] == 0
 """
+    + BOTH
+)
 LOSES = (
     HEAD
     + """

@@ -9,30 +9,23 @@ import sys
 import pytest
 
 from lab.run.control import ControlRefusedError
+from tests.two_children import BOTH
 
-CELL = """
+CELL = (
+    """
 import mmap
 import os
 import unittest
 
 import pytest
-
-
-def both(work):
-    children = []
-    for _ in range(2):
-        child = os.fork()
-        if child == 0:
-            work()
-            os._exit(0)
-        children.append(child)
-    for child in children:
-        assert os.waitpid(child, 0)[1] == 0
-
+"""
+    + BOTH
+    + """
 
 def shared():
     return memoryview(mmap.mmap(-1, 8)).cast("q")
 """
+)
 UNGUARDED = (
     CELL
     + """
@@ -92,10 +85,10 @@ def test_an_unchanged_test_fails_under_the_schedule_that_breaks_it(
     result.stdout.fnmatch_lines(
         [
             "* LOST UPDATE  test_it.py::test_both_count *",
-            "*read shared-memory:1 -> 0 *test_it.py:28*",
+            "*read shared-memory:1 -> 0 *test_it.py:27*",
             '*Replay: @pytest.mark.race(replay="1*")',
             "* INVARIANT  test_it.py::test_both_count *",
-            "*An assertion failed at test_it.py:31: assert 1 == 2.",
+            "*An assertion failed at test_it.py:30: assert 1 == 2.",
         ]
     )
     # The test's author has no business in these files.

@@ -6,28 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.two_children import BOTH
+
 pytestmark = pytest.mark.usefixtures("control")
 
-FIXTURES = """
+FIXTURES = (
+    """
 import os
 import posix_ipc
 import pytest
 import sysv_ipc
 
 NAME = f"/lab-{os.getpid()}"
-
-
-def in_two_children(work):
-    children = []
-    for _ in range(2):
-        child = os.fork()
-        if child == 0:
-            work()
-            os._exit(0)
-        children.append(child)
-    for child in children:
-        assert os.waitpid(child, 0)[1] == 0
-
+"""
+    + BOTH
+    + """
 
 @pytest.fixture(scope="session")
 def segment():
@@ -103,6 +96,7 @@ def temporary(tmp_path_factory):
     yield path
     assert path.read_text() == "temporary"
 """
+)
 CHANGES = """
 
 class TestIt:
@@ -130,7 +124,7 @@ class TestIt:
                 text.write("changed")
             temporary.unlink(missing_ok=True)
 
-        in_two_children(change)
+        both(change)
         posix_ipc.SharedMemory(NAME).close_fd()
 """
 
@@ -165,7 +159,7 @@ def test_what_cannot_be_put_back_is_an_error(
 class TestIt:
     @pytest.mark.race(schedules=2)
     def test_it(self, {fixture}):
-        in_two_children(lambda: os.path.exists("/tmp/any"))
+        both(lambda: os.path.exists("/tmp/any"))
         {work}
 """
 
@@ -183,7 +177,7 @@ def test_what_a_run_makes_beside_them_is_its_leak_and_is_removed(pytester: pytes
 class TestIt:
     @pytest.mark.race(schedules=2)
     def test_it(self, memory):
-        in_two_children(lambda: os.pread(memory.fd, 8, 0))
+        both(lambda: os.pread(memory.fd, 8, 0))
         posix_ipc.Semaphore(NAME + "-left", posix_ipc.O_CREX)
 """
 
@@ -215,7 +209,7 @@ def add():
         before = os.pread(memory.fd, 1, 0)[0]
         os.pwrite(memory.fd, bytes([before + 1]), 0)
 
-    in_two_children(count)
+    both(count)
 
 
 def test_it(value, race):

@@ -75,7 +75,9 @@ def observed(
     demand_linux()
     arguments = _arguments(scenario, plan.settings)
     if lacking := missing(scenario):
-        yield _unready(scenario, lacking)
+        from lab.verdict import unready
+
+        yield unready(scenario.id, "observed", lacking)
         return
     # Heavy (psutil and all that speaks to Linux), hence here.
     from lab.detect import findings
@@ -206,16 +208,3 @@ def _no_parameter(name: str, known: Sequence[str], scenarios: Sequence[Scenario]
     close = difflib.get_close_matches(name, known, n=3)
     nearest = f"nearest: {', '.join(close)}" if close else f"known: {', '.join(known) or 'none'}"
     return f"-p {name}: no parameter of {of} has that name; {nearest}"
-
-
-def _unready(scenario: Scenario, lacking: Sequence[str]) -> Result:
-    return Result(
-        scenario=scenario.id,
-        mode="observed",
-        verdict=Verdict.ERROR,
-        runs=0,
-        seconds=0.0,
-        reason=f"it needs {', '.join(lacking)}, which this machine lacks; install it, then try "
-        "again",
-        lacking=tuple(lacking),
-    )

@@ -94,9 +94,7 @@ def own_tables() -> None:
     try:
         unshare(CLONE_NEWIPC | CLONE_NEWNS)
         mount("none", "/", "", MS_REC | MS_PRIVATE)
-        mount("shm", SHM, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
-        if Path("/dev/mqueue").is_dir():
-            mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        _mount_tables()
     except OSError as refused:
         raise NamespaceError(str(refused)) from refused
 
@@ -131,10 +129,15 @@ def _mount_ipc() -> int:
     # covers it at once.
     mount("mqueue", SHM, "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     queues = os.open(SHM, os.O_RDONLY | os.O_DIRECTORY)
+    _mount_tables()
+    return queues
+
+
+def _mount_tables() -> None:
+    """Show the POSIX objects of this IPC namespace where programs look for them."""
     mount("shm", SHM, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     if Path("/dev/mqueue").is_dir():
         mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    return queues
 
 
 def show_processes() -> None:

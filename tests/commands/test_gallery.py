@@ -57,6 +57,16 @@ def test_any_command_that_runs_something_writes_a_page(
     assert "os.fork()" in (tmp_path / "a.html").read_text()
 
 
+def test_what_this_machine_lacks_is_left_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.commands.gallery.missing", lambda _: ("a server",))
+    assert main(["gallery", str(tmp_path), "redis_counter"]) == 3  # nothing is left
+    told = capsys.readouterr().out
+    assert "0 bugs" in told
+    assert "skipped: 1 bug, for want of a server" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lab.finding import Finding, Kind, Outcome, Result, Verdict
 from lab.report.story import Led, Report, Story
+from lab.scenario import Scenario, declared, scenario
 from lab.trace import Action
 from tests.detect.events import in_order, read, step, write
 
@@ -58,3 +59,22 @@ SKIPPED = Story(
 )
 LED = Story(FAILED.result, FINDING, (Led(PASSED.result, STEPS, ()),))
 ALL = Report((FAILED, PASSED, ERROR, VACUOUS, DECLARED, DIFFERS, UNDECIDED, SKIPPED, LED))
+
+
+@scenario(expects=["message-loss", "leak"])
+def left_behind() -> None:
+    """A queue stays."""
+
+
+@scenario(fixes="left_behind")
+def removed() -> None:
+    """It is removed."""
+
+
+def known(body: object) -> Scenario:
+    found = declared(body)
+    assert found
+    return found
+
+
+BUG, FIX = known(left_behind), known(removed)

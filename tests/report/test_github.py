@@ -66,5 +66,6 @@ def test_between_paused_and_resumed_no_line_of_a_program_is_a_command() -> None:
 def test_each_line_is_one_command_whatever_a_program_says(report: Report) -> None:
     for line in render(report).split("\n"):
         assert re.fullmatch(
-            r"(::(error|warning|notice) (file=[^,:]*,line=\d+,)?title=[^,:]*::[^\r\n\x00-\x1f]*)?", line
+            r"(::(error|warning|notice) (file=[^,:]*,line=\d+,)?title=[^,:]*::[^\r\n\x00-\x1f]*)?",
+            line,
         )

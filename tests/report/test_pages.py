@@ -4,27 +4,9 @@ from __future__ import annotations
 
 from lab.catalogue import Case
 from lab.report.pages import Exhibit, Family, Mechanism, family_page, index_page, without_reports
-from lab.scenario import Scenario, declared, scenario
 from lab.source import Difference
+from tests.report.samples import BUG, FIX
 
-
-@scenario(expects=["leak", "hang"])
-def left_behind() -> None:
-    """A queue stays."""
-
-
-@scenario(fixes="left_behind")
-def removed() -> None:
-    """It is removed."""
-
-
-def known(body: object) -> Scenario:
-    found = declared(body)
-    assert found
-    return found
-
-
-BUG, FIX = known(left_behind), known(removed)
 NAME = BUG.family
 
 
@@ -49,7 +31,7 @@ def test_a_page_tells_the_story_the_words_the_difference_and_both_reports() -> N
     order = [
         "# Queues that stay\n",
         "They have names.",
-        "| [left_behind](#left_behind) | hang, leak | removed |",
+        "| [left_behind](#left_behind) | leak, message-loss | removed |",
         "## left_behind\n",
         "Nobody removes it.",
         "```text\nLEAK it stays\n```",
