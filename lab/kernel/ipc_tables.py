@@ -103,6 +103,8 @@ _TABLES = (
     _Table("sem", ObjectType.SYSV_SEM, "semid", "nsems"),
     _Table("msg", ObjectType.SYSV_MQ, "msqid", "cbytes", (("lspid", "stime"), ("lrpid", "rtime"))),
 )
+TABLE_OF = {table.type: table.file for table in _TABLES}
+"""For each kind of System V object, its file in /proc/sysvipc."""
 _SEMAPHORES_ASKED = 64
 """Of how many semaphores of a set the last user is asked for: each costs a system call."""
 

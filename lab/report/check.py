@@ -80,15 +80,19 @@ def _how(checked: Checked) -> str:
 
 
 def effort_table(check: Check, style: Style = PLAIN) -> str:
-    """For each family: with how many seeds its bugs were found, and for how long its fixes held."""
+    """For each family: with how many seeds its bugs were found, and for how long its fixes held.
+
+    What was skipped has no part in it.
+    """
     families: dict[str, list[Checked]] = {}
-    for each in check.scenarios:
+    tried = [each for each in check.scenarios if not each.skipped]
+    for each in tried:
         families.setdefault(each.scenario.family, []).append(each)
     return "\n".join(
         (
             style.paint(_ROW.format(*_HEAD), "dim"),
             *(_row(family, checked) for family, checked in families.items()),
-            style.paint(_row("all", check.scenarios), "bold"),
+            style.paint(_row("all", tried), "bold"),
         )
     )
 

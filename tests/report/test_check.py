@@ -9,6 +9,7 @@ from lab.finding import Finding, Kind, Result, Verdict
 from lab.report.check import effort_table, line, summary
 from lab.report.style import columns
 from lab.scenario import Scenario
+from lab.verdict import unready
 from tests.report.samples import BUG, FIX
 
 
@@ -79,3 +80,10 @@ def test_of_a_bug_that_no_seed_found_the_table_tells_no_number() -> None:
     missed = Result(BUG.id, "controlled", Verdict.PASSED, 200, 1.0)
     _, row, _ = effort_table(Check((checked(BUG, missed),), wanted=1)).splitlines()
     assert row.split()[:5] == [BUG.family, "1", "0", "1", "-"]
+
+
+def test_what_was_skipped_has_no_part_in_the_table() -> None:
+    skipped = [unready(BUG.id, mode, ("a server",)) for mode in ("observed", "controlled")]
+    lacking = Checked(BUG, tuple(judge(BUG, result) for result in skipped))
+    with_it = Check((checked(FIX, held()), lacking), wanted=2)
+    assert effort_table(with_it) == effort_table(Check((checked(FIX, held()),), wanted=1))

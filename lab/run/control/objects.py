@@ -20,7 +20,6 @@ from lab.trace import Action, ObjectType
 
 _REMEDY = "make it in a fixture of function scope, which each run has for itself"
 _SHARED = "it uses IPC objects of wider fixtures, which processes outside the run can reach"
-_TABLES = {ObjectType.SYSV_SEM: "sem", ObjectType.SYSV_SHM: "shm", ObjectType.SYSV_MQ: "msg"}
 
 
 class PrivateObjects:
@@ -99,7 +98,7 @@ class HostObjects:
 
 
 def _system_v(entry: Entry) -> tuple[str, int] | None:
-    table = _TABLES.get(entry.type)
+    table = ipc_tables.TABLE_OF.get(entry.type)
     return (table, int(entry.handle)) if table else None
 
 
