@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import mmap
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Hashable
@@ -261,6 +263,47 @@ def handled() -> Tally:
     return Tally(0, cell[0])
 
 
+def executed() -> Tally:
+    """A program that is executed before it is there, while it is written, or after."""
+    path = f"{os.environ.get('TMPDIR', '/tmp')}/program"
+
+    def make() -> None:
+        file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o755)
+        os.write(file, b"#!/bin/sh\nexit 3\n")
+
+    def execute() -> None:
+        try:
+            os.execv(path, [path])
+        except OSError as refused:
+            os._exit(refused.errno or 0)
+
+    maker, child = _children(make, execute)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    _join([maker])
+    return Tally(0, code)
+
+
+def overwritten() -> Tally:
+    """A program that is opened for writing before, while, or after another process executes it."""
+    cell, path = _cell(), f"{os.environ.get('TMPDIR', '/tmp')}/program"
+    shutil.copy("/bin/true", path)
+
+    def overwrite() -> None:
+        try:
+            os.open(path, os.O_WRONLY)
+        except OSError as refused:
+            cell[0] = refused.errno or 0
+
+    def execute() -> None:
+        try:
+            os.execv(path, [path])
+        except OSError as refused:
+            cell[1] = refused.errno or 0
+
+    _join(_children(overwrite, execute))
+    return Tally(0, 100 * cell[0] + cell[1])
+
+
 def opposite_locks() -> None:
     """Two locks in opposite order."""
     one, other = (
@@ -296,6 +339,8 @@ SMALL: dict[str, tuple[Body, set[int]]] = {
     "end of file": (end_of_file, {0x6162, 0x6261}),
     "file lock": (file_lock, {2}),
     "bounded queue": (bounded_queue, {0b000110, 0b001001, 0b100001}),
+    "executed": (executed, {3, errno.ENOENT, errno.ETXTBSY}),
+    "overwritten": (overwritten, {0, 100 * errno.ETXTBSY, errno.ETXTBSY}),
     "any child": (any_child, {0, 1}),
     "looked for child": (looked_for_child, {0, 1}),
     "terminated": (terminated, {0, 1, 2, 3}),

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from lab.trace import Action, Event
 
-_CHANGES_NOTHING = frozenset({Action.READ, Action.OPEN, Action.CLOSE})
-_BIRTHS = frozenset({Action.FORK, Action.START, Action.EXEC, Action.SLEEP})
+_CHANGES_NOTHING = frozenset({Action.READ, Action.OPEN, Action.CLOSE, Action.EXEC})
+_BIRTHS = frozenset({Action.FORK, Action.START, Action.SLEEP})
 _LIVES = frozenset({Action.EXIT, Action.WAIT, Action.SIGNAL, Action.DELIVER})
 
 
@@ -46,7 +46,7 @@ def interplay(events: Sequence[Event]) -> Interplay:
             users.setdefault(event.object, set()).add(event.process)
             if event.action not in _CHANGES_NOTHING:
                 changed.add(event.object)
-        for thing in event.also:
+        for thing in event.also if event.action is not Action.EXEC else ():  # it closes these
             users.setdefault(thing, set()).add(event.process)
             changed.add(thing)
     if any(len(tasks) > 1 and thing in changed for thing, tasks in users.items()):

@@ -42,7 +42,7 @@ from dataclasses import dataclass, field
 from lab.search.strategy import Pending
 from lab.trace import Action, Event
 
-_LOOKS = frozenset({Action.READ, Action.OPEN, Action.WAIT})
+_LOOKS = frozenset({Action.READ, Action.OPEN, Action.WAIT, Action.EXEC})
 _LIVES = frozenset({Action.START, Action.FORK, Action.EXEC, Action.EXIT, Action.SIGNAL})
 _OPENED_BY_LOOKING = ("file:", "posix-shm:", "posix-sem:")
 """What an open that succeeds leaves as it was; it makes a queue, and is half of a FIFO."""
@@ -168,8 +168,9 @@ class Footprints:
                 return Footprint(process, everything=True)
             case Action.FORK:
                 return Footprint(process, (Touch(_life(step.object) if step.object else "births"),))
-            case Action.EXEC:
-                return Footprint(process, also)
+            case Action.EXEC:  # it reads the program, which nobody must have open for writing
+                written = (Touch(f"written:{step.object}", changes=False),) if step.object else ()
+                return Footprint(process, _touches(process, step) + written + also)
             case Action.EXIT:
                 return self._exit(process, also)
             case Action.WAIT:

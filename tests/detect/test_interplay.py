@@ -18,6 +18,7 @@ QUEUE = "posix-mq:/jobs"
         [step("P1", Action.SEND, QUEUE), step("P2", Action.RECEIVE, QUEUE)],
         [step("P1", Action.ACQUIRE, "posix-sem:/s"), step("P2", Action.ACQUIRE, "posix-sem:/s")],
         [step("P1", Action.CREATE, "file:/tmp/x"), step("P2", Action.READ, "file:/tmp/x")],
+        [step("P1", Action.CREATE, "file:/tmp/x"), step("P2", Action.EXEC, "file:/tmp/x")],
     ],
 )
 def test_two_that_touch_one_thing_and_change_it_share_an_object(events: list[Event]) -> None:

@@ -23,7 +23,8 @@ from lab.run.control.world import World
 _PLAIN = ("/dev/", "/memfd:", "/proc/", "anon_inode:")
 """What is no stream, as links in /proc read: most of what a process has open."""
 _CLOSES_ON_EXEC = 0o2000000
-_AT_FDCWD = -100
+EXECUTABLE = 0o111
+AT_FDCWD = -100
 _MOST_LINKS = 40
 """As many as the kernel follows."""
 _TIMEVAL = struct.Struct("=2q")
@@ -96,7 +97,7 @@ def path_argument(task: Task, directory: int, address: int) -> str:
     given = task.space.string(address)
     if given.startswith("/"):
         return os.path.normpath(given)
-    base = _link(task, "cwd" if directory == _AT_FDCWD else f"fd/{directory}")
+    base = _link(task, "cwd" if directory == AT_FDCWD else f"fd/{directory}")
     return given if base is None else os.path.normpath(os.path.join(base, given))
 
 
@@ -246,7 +247,9 @@ def closed_by_end(world: World, task: Task, *, by_exec: bool = False) -> tuple[s
         task,
         lambda number: not by_exec or bool(flags_of(task, number) & _CLOSES_ON_EXEC),
     )
-    return tuple(found | dict.fromkeys(closed))
+    running = world.names.of_file(_link(task, "exe") or "")
+    ended = [f"running:{running}"] if running else []
+    return tuple(found | dict.fromkeys((*closed, *ended)))
 
 
 def closed_by(world: World, task: Task, closes: Callable[[int], bool]) -> tuple[str, ...]:
@@ -260,9 +263,20 @@ def closed_by(world: World, task: Task, closes: Callable[[int], bool]) -> tuple[
         what = opened_by(world, task, number)
         if lock:
             found[lock] = None
-        elif what is not None and not stat.S_ISREG(what.mode) and what.identity:
+        if what is None or not what.identity:
+            continue
+        if not stat.S_ISREG(what.mode):
             found[what.identity] = None
+        elif busy := keeps_busy(task, number, what):
+            found[busy] = None
     return tuple(found)
+
+
+def keeps_busy(task: Task, number: int, what: Opened) -> str:
+    """The program that nobody can execute (ETXTBSY) until a descriptor is closed; "" if none."""
+    if not what.mode & EXECUTABLE or flags_of(task, number) & os.O_ACCMODE == os.O_RDONLY:
+        return ""
+    return f"written:{what.identity}"
 
 
 def _lock_on(world: World, task: Task, number: int, target: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +155,20 @@ def test_a_program_that_cannot_be_executed() -> None:
             os.execv("/nowhere", ["nowhere"])
 
     completed(explore(body, 2))
+
+
+def test_a_search_along_path_is_no_step_where_nothing_is() -> None:
+    def body(path: str) -> None:
+        os.environ["PATH"] = path
+        subprocess.run(["true"], check=True)
+
+    there = os.path.dirname(shutil.which("true") or "")
+    traces = [run(functools.partial(body, path)) for path in (there, f"/nowhere:/else:{there}")]
+
+    completed(traces)
+    assert [(event.process, event.action) for event in traces[0].events] == [
+        (event.process, event.action) for event in traces[1].events
+    ]
 
 
 def test_a_static_program(compiled: Compile) -> None:

@@ -8,7 +8,10 @@ import stat
 from lab.kernel.arch import Registers
 from lab.run.control.calls.others import Unknown
 from lab.run.control.opened import (
+    AT_FDCWD,
+    EXECUTABLE,
     closed_by,
+    keeps_busy,
     opened_by,
     path_argument,
     resolved,
@@ -19,8 +22,6 @@ from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.unvaried import LINKED_FILE
 from lab.run.control.world import Model, World
 from lab.trace import Action
-
-_AT_FDCWD = -100
 
 
 class PathCall(CallOperation):
@@ -197,7 +198,7 @@ _EAGAIN, _EACCES = 11, 13
 
 
 def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    directory, address, flags = _AT_FDCWD, regs[0], regs[1]
+    directory, address, flags = AT_FDCWD, regs[0], regs[1]
     if name in ("openat", "openat2"):
         directory, address = _signed(regs[0]), regs[1]
         flags = regs[2] if name == "openat" else task.space.word(regs[2])
@@ -216,11 +217,13 @@ def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | N
     if not thing:
         return None
     operation = FileOpen(world, name, regs, thing, flags, path)
-    operation.also = _further_names(world, thing, given, found)
+    operation.also = further_names(world, thing, given, found)
+    if found is not None and found.st_mode & EXECUTABLE and flags & _WRITING:
+        operation.also += (f"running:{thing}",)  # while somebody runs it: ETXTBSY
     return operation
 
 
-def _further_names(
+def further_names(
     world: World, thing: str, given: str, found: os.stat_result | None
 ) -> tuple[str, ...]:
     """What else decides which file a path leads to, or what is in it.
@@ -246,7 +249,7 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
     """
 
     def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-        base = _AT_FDCWD if directory is None else _signed(regs.arguments[directory])
+        base = AT_FDCWD if directory is None else _signed(regs.arguments[directory])
         given = path_argument(task, base, regs.arguments[path])
         where = resolved(task, given, last=name not in _ON_THE_LINK)
         found = status_at(task, where)
@@ -261,10 +264,10 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
         if not thing:
             return None
         operation = PathCall(world, name, regs, thing, action, where)
-        operation.also = _further_names(world, thing, given, found)
+        operation.also = further_names(world, thing, given, found)
         if name in _RENAMES or name in _LINKS:
             bare = name in ("rename", "link")
-            old, place = (_AT_FDCWD, regs[0]) if bare else (_signed(regs[0]), regs[1])
+            old, place = (AT_FDCWD, regs[0]) if bare else (_signed(regs[0]), regs[1])
             source = resolved(task, path_argument(task, old, place), last=False)
             if name.startswith("rename") and world.names.outlives(source):
                 world.changes_outside(source)
@@ -351,7 +354,12 @@ def _closed(
         return None
     if what.identity.startswith(("posix-", "file:")):
         lock = world.lock_on(what.device, what.inode)
-        return PathCall(world, name, regs, lock, Action.RELEASE) if lock else None
+        busy = keeps_busy(task, descriptor & 0xFFFFFFFF, what)
+        if not lock:
+            return PathCall(world, name, regs, busy, Action.CLOSE) if busy else None
+        operation = PathCall(world, name, regs, lock, Action.RELEASE)
+        operation.also = (busy,) if busy else ()
+        return operation
     return PathCall(world, name, regs, what.identity, Action.CLOSE)
 
 

@@ -6,8 +6,16 @@ import os
 
 from lab.kernel import procfs, ptrace
 from lab.kernel.arch import Registers
+from lab.run.control.calls.files import further_names
 from lab.run.control.guard import close_before_fork
-from lab.run.control.opened import closed_by_end, share_positions
+from lab.run.control.opened import (
+    AT_FDCWD,
+    closed_by_end,
+    path_argument,
+    resolved,
+    share_positions,
+    status_at,
+)
 from lab.run.control.robust import note as note_locks
 from lab.run.control.task import CONTINUED, CallOperation, Effect, Operation, Process, Task, Where
 from lab.run.control.world import Model, World
@@ -52,14 +60,18 @@ class Fork(CallOperation):
 
 
 class Execute(CallOperation):
-    """execve: another program in the same process."""
+    """execve: another program in the same process, read from a file that others may write."""
 
     action = Action.EXEC
 
-    def __init__(self, world: World, task: Task, name: str, regs: Registers) -> None:
+    def __init__(
+        self, world: World, task: Task, name: str, regs: Registers, program: str = ""
+    ) -> None:
         super().__init__(name, regs)
-        self.world = world
+        self.world, self.object = world, program
         self.also = closed_by_end(world, task, by_exec=True)
+        if program:
+            self.also += (f"running:{program}",)
 
     def perform(self, task: Task) -> Effect:
         """Let it go on; the stop after it comes as the task goes on."""
@@ -188,8 +200,20 @@ def _fork(world: World, _task: Task, name: str, regs: Registers) -> Operation:
     return Fork(world, name, regs, 0)
 
 
-def _execute(world: World, task: Task, name: str, regs: Registers) -> Operation:
-    return Execute(world, task, name, regs)
+def _execute(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    if name == "execveat":  # what is open, or lies in a directory that is
+        return Execute(world, task, name, regs)
+    given = path_argument(task, AT_FDCWD, regs[0])
+    path = resolved(task, given)
+    found, program = status_at(task, path), world.names.of_file(path)
+    # Who searches PATH tries its directories one after the other. Where nothing is, and nobody in
+    # the run puts anything, that is no step: no schedule must hang on what PATH was. What /proc
+    # has for "self" is another for us.
+    if found is None and not program and not path.startswith("/proc/"):
+        return None
+    operation = Execute(world, task, name, regs, program)
+    operation.also += further_names(world, program, given, found)
+    return operation
 
 
 def _exit(world: World, task: Task, name: str, regs: Registers) -> Operation:
