@@ -29,6 +29,8 @@ class Judged:
     differences: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     """What a reader should know although it decides nothing, one line each."""
+    known: tuple[Finding, ...] = ()
+    """What it shows and does not declare, and a gate lets pass all the same."""
 
     @property
     def skipped(self) -> bool:
@@ -54,11 +56,14 @@ Knows = Callable[[Result, Finding], bool]
 
 def judge(scenario: Scenario, result: Result, knows: Knows = lambda *_: False) -> Judged:
     """Compare a result with the declaration of its scenario, but for what is known."""
+    known = [each for each in _surplus(scenario, result) if knows(result, each.finding)]
+    told = (f"{scenario.id}: known: {_seen(each, result.runs)}" for each in known)
     return Judged(
         scenario,
         result,
         differences(scenario, result, knows),
-        (*_remarks(scenario, result), *_known(scenario, result, knows)),
+        (*_remarks(scenario, result), *told),
+        tuple(each.finding for each in known),
     )
 
 
@@ -203,12 +208,6 @@ def _surplus(scenario: Scenario, result: Result) -> Iterator[Occurrence]:
     """What it shows and may not."""
     allowed = _allowed(scenario)
     return (each for each in result.occurrences if each.finding.kind not in allowed)
-
-
-def _known(scenario: Scenario, result: Result, knows: Knows) -> Iterator[str]:
-    for occurrence in _surplus(scenario, result):
-        if knows(result, occurrence.finding):
-            yield f"{scenario.id}: known: {_seen(occurrence, result.runs)}"
 
 
 def _unanswered(scenario: Scenario, result: Result) -> tuple[str, ...]:

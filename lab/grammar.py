@@ -224,7 +224,7 @@ def _add_forms(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
 
 
 def _add_baseline(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
-    for name in ("check", "explore", "exec"):
+    for name in ("check", "explore", "exec", "report"):
         verbs[name].add_argument(
             "--baseline",
             metavar="FILE",

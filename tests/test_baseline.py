@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.baseline import BadBaseline, Baseline, Known, fingerprint
+from lab.baseline import BadBaseline, Baseline
 from lab.finding import Finding, Kind
+from lab.known import Known, fingerprint
 
 
 def invariant(where: str) -> Finding:

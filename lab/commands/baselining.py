@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from lab.report.style import printable
 
 if TYPE_CHECKING:
     import argparse
+
+    from lab.known import Known
+    from lab.report.story import Story
 
 
 class Gate:
@@ -47,6 +51,11 @@ class Gate:
         except OSError as error:
             raise UsageError(f"--baseline {self._path}: {error.strerror}") from error
 
+    @property
+    def there(self) -> bool:
+        """A baseline was given."""
+        return self._path is not None
+
     def knows(self, result: Result, finding: Finding) -> bool:
         """Whether the gate lets a result's finding pass: it is known, or is made known now."""
         if self._path is None:
@@ -59,11 +68,23 @@ class Gate:
         decided = result.verdict not in (Verdict.ERROR, Verdict.VACUOUS)
         self._judged[result.scenario] = self._judged.get(result.scenario, True) and decided
 
-    def verdict(self, result: Result) -> Verdict:
-        """The verdict that counts: a program all of whose findings are known passes."""
-        self.judged(result)
-        known = [self.knows(result, finding) for finding in result.findings]
-        return Verdict.PASSED if known and all(known) else result.verdict
+    def told(self, story: Story) -> Story:
+        """A story that was compared with no declaration, with what of it is known."""
+        self.judged(story.result)
+        known = (each for each in story.result.findings if self.knows(story.result, each))
+        return dataclasses.replace(story, known=tuple(known))
+
+    @property
+    def gone(self) -> tuple[Known, ...] | None:
+        """What is known of the programs that were run, and was not seen; None without a baseline.
+
+        Of a program of which something could not be judged, nothing is said to be gone.
+        """
+        return None if self._path is None else self._baseline.gone(self._programs)
+
+    @property
+    def _programs(self) -> set[str]:
+        return {program for program, decided in self._judged.items() if decided}
 
     def close(self, output: Output) -> None:
         """Tell what is new and what is gone, and update the file if that was asked for.
@@ -72,8 +93,7 @@ class Gate:
         """
         if self._path is None:
             return
-        programs = {program for program, decided in self._judged.items() if decided}
-        gone = self._baseline.gone(programs)
+        programs, gone = self._programs, self.gone or ()
         for finding in gone:
             output.say(printable(f"gone: {finding}"))
         for finding in self._baseline.new:

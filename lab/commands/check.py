@@ -28,7 +28,7 @@ def execute(arguments: argparse.Namespace) -> int:
     effort, gate = _effort(arguments), Gate(arguments)
     done: list[Checked] = []
     try:
-        with reported(output) as stories:
+        with reported(output, gate) as stories:
             for scenario in scenarios:
                 for each in checked(scenario, effort, output.progress, gate.knows):
                     done.append(each)

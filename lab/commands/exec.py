@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from lab.commands.baselining import Gate
 from lab.commands.output import Output, UsageError
-from lab.commands.running import demand_linux, exit_status, reported
-from lab.report.story import Story
-from lab.report.terminal import render
+from lab.commands.running import demand_linux, reported
+from lab.report.story import Story, exit_status, shown
 from lab.run.limits import Isolation, Limits
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from lab.run.observe import observe_command
     from lab.verdict import conclude
 
-    with reported(output) as stories:
+    with reported(output, gate) as stories:
         began = time.monotonic()
         trace = observe_command(
             arguments.program,
@@ -53,11 +52,10 @@ def execute(arguments: argparse.Namespace) -> int:
             scenario=shlex.join(arguments.program),
             seconds=time.monotonic() - began,
         )
-        output.say(render(result, output.style))
-        stories.append(Story(result))
-        verdict = gate.verdict(result)
-        gate.close(output)
-    return exit_status([verdict])
+        stories.append(gate.told(Story(result)))
+        output.say(shown(stories[-1], output.style))
+    gate.close(output)
+    return exit_status(stories)
 
 
 def refuse_unrunnable(verb: str, name: str) -> None:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from lab.catalogue import select
 from lab.commands.baselining import Gate
 from lab.commands.output import Output, UsageError
-from lab.commands.running import demand_linux, exit_status, look_here, reported, settings
+from lab.commands.running import demand_linux, look_here, reported, settings
 from lab.corpus import BadFile, Corpus
 from lab.loop import Plan
-from lab.report.story import Story
-from lab.report.terminal import render
+from lab.report.story import Story, exit_status, shown
 from lab.run.limits import LabError
 from lab.search.named import UnknownStrategy, WrongSetting
 
@@ -19,12 +18,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Sequence
 
-    from lab.finding import Verdict
     from lab.target import Target
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Explore what was asked for; the exit status is the worst verdict's."""
+    """Explore what was asked for; the exit status is the worst result's."""
     demand_linux()
     from lab.target import function, target
 
@@ -62,8 +60,7 @@ def explore(
         arguments.strict_races,
     )
     gate = Gate(arguments)
-    verdicts: list[Verdict] = []
-    with reported(output) as stories:
+    with reported(output, gate) as stories:
         for wanted in targets:
             results = explored(
                 wanted,
@@ -79,17 +76,16 @@ def explore(
             )
             try:
                 for result in results:
-                    if verdicts:
+                    if stories:
                         output.say()
-                    output.say(render(result, output.style))
-                    verdicts.append(gate.verdict(result))
-                    stories.append(Story(result, where=begins(wanted)))
+                    stories.append(gate.told(Story(result, where=begins(wanted))))
+                    output.say(shown(stories[-1], output.style))
             except BadFile as bad:
                 raise UsageError(str(bad)) from bad
             except (UnknownStrategy, WrongSetting) as mistake:
                 raise UsageError(f"--strategy {arguments.strategy}: {mistake}") from mistake
     gate.close(output)
-    return exit_status(verdicts)
+    return exit_status(stories)
 
 
 def of_command(program: Sequence[str], arguments: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ from lab.source import place
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from lab.commands.baselining import Gate
     from lab.trace import Trace
 
 
@@ -153,8 +154,13 @@ def settings(texts: Sequence[str], scenarios: Iterable[Scenario]) -> dict[str, s
 
 
 @contextmanager
-def reported(output: Output) -> Iterator[list[Story]]:
-    """Collect what there is to tell and write the report in the end, however that comes."""
+def reported(output: Output, gate: Gate | None = None) -> Iterator[list[Story]]:
+    """Collect what there is to tell and write the report in the end, however that comes.
+
+    Args:
+        output: where to.
+        gate: knows what of a baseline was not seen.
+    """
     stories: list[Story] = []
     stopped = ""
     try:
@@ -168,7 +174,10 @@ def reported(output: Output) -> Iterator[list[Story]]:
     finally:
         output.progress("")
         sources = excerpts(event for story in stories for event in story.events)
-        output.report(Report(tuple(stories), sources, stopped))
+        gone = gate.gone if gate else None
+        if stopped and gone:
+            gone = ()  # what was not seen yet is not gone
+        output.report(Report(tuple(stories), sources, stopped, gone))
 
 
 def story(scenario: Scenario, result: Result, differences: tuple[str, ...] | None = None) -> Story:
@@ -181,7 +190,7 @@ def story(scenario: Scenario, result: Result, differences: tuple[str, ...] | Non
 def judged_story(judged: Judged) -> Story:
     """The same, of one that was compared."""
     told = story(judged.scenario, judged.result, judged.differences)
-    return dataclasses.replace(told, undecided=judged.undecided)
+    return dataclasses.replace(told, undecided=judged.undecided, known=judged.known)
 
 
 def exit_status(verdicts: Iterable[Verdict]) -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MOST = 10
 """Annotations of a kind that GitHub shows for one step; more are dropped without a word."""
 _LONGEST = 2000
-_LEVELS = {Standing.UNDECIDED: "warning", Standing.SKIPPED: "notice"}
+_LEVELS = {Standing.UNDECIDED: "warning", Standing.SKIPPED: "notice", Standing.KNOWN: "notice"}
 
 
 def paused(secret: str) -> str:
@@ -36,14 +36,17 @@ def resumed(secret: str) -> str:
 
 
 def render(report: Report) -> str:
-    """One line for each thing that is wrong or undecided, up to what GitHub shows; "" for none."""
+    """One line for each thing to be known, up to what GitHub shows, notices last; "" for none."""
     lines = [line for story in report.stories for line in _annotations(story)]
     if report.stopped:
         lines.append(_line("error", None, "race-lab", f"stopped: {report.stopped}"))
+    lines += (_line("notice", None, "race-lab", each) for each in report.absences)
+    lines.sort(key=lambda line: line.startswith("::notice"))
     if len(lines) > _MOST:
         shown = _MOST - 1
         more = f"shown {shown} of {len(lines)}; the log has them all"
-        lines = [*lines[:shown], _line("error", None, "race-lab", more)]
+        level = "notice" if lines[shown].startswith("::notice") else "error"
+        lines = [*lines[:shown], _line(level, None, "race-lab", more)]
     return "\n".join(lines)
 
 
@@ -52,15 +55,19 @@ def _annotations(story: Story) -> Iterator[str]:
     if story.differences is None and story.result.findings:
         for finding in story.result.findings:
             at = story.place_of(finding)
-            yield _line("error", at, f"{title(finding)} {name}", _message(finding))
+            level = "notice" if finding in story.known else "error"
+            yield _line(level, at, f"{title(finding)} {name}", _message(story, finding))
         return
     level = _LEVELS.get(story.standing, "error")
     for complaint in story.complaints:
         yield _line(level, story.place_of(None), name, complaint)
+    for known in story.allowances if level != "notice" else ():
+        yield _line("notice", story.place_of(None), name, known)
 
 
-def _message(finding: Finding) -> str:
-    lines = [finding.summary, *finding.details[:3]]
+def _message(story: Story, finding: Finding) -> str:
+    known = ["Known: the baseline has it."] if finding in story.known else []
+    lines = [*known, finding.summary, *finding.details[:3]]
     if finding.schedule:
         lines.append(f"Replay: {again(finding.schedule)}")
     if finding.advice:

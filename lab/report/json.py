@@ -12,7 +12,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-def result_object(result: Result) -> dict[str, Any]:
-    """One result as plain data."""
+def result_object(result: Result, known: Collection[Finding] = ()) -> dict[str, Any]:
+    """One result as plain data, and of each finding whether it is among those that are known."""
     strict = any(finding.kind is Kind.DATA_RACE for finding in result.findings)
     return {
         "scenario": result.scenario,
@@ -40,7 +40,10 @@ def result_object(result: Result) -> dict[str, Any]:
         "verdict": result.verdict,
         "runs": result.runs,
         "seconds": result.seconds,
-        "findings": [_finding(occurrence, strict=strict) for occurrence in result.occurrences],
+        "findings": [
+            _finding(each, strict=strict, known=each.finding in known)
+            for each in result.occurrences
+        ],
         "reason": result.reason,
         "notes": list(result.notes),
         "outcomes": [
@@ -61,7 +64,7 @@ def result_object(result: Result) -> dict[str, Any]:
 
 def story_object(story: Story) -> dict[str, Any]:
     """A result with all that belongs to it: how its fixes fared, where the program is."""
-    told = result_object(story.result) | {
+    told = result_object(story.result, story.known) | {
         "summary": story.summary,
         "where": story.where,
         "leading": None if story.leading is None else _place(story.leading, story.result),
@@ -84,7 +87,7 @@ def render(report: Report) -> str:
     """The whole report, as `--json` writes it.
 
     If the command ended before it had done everything it has a key `stopped`, so that a partial
-    document cannot be taken for a whole one.
+    document cannot be taken for a whole one. If there was a baseline it has a key `gone`.
     """
     whole: dict[str, Any] = {
         "format": FORMAT,
@@ -95,7 +98,11 @@ def render(report: Report) -> str:
             for name, lines in report.sources.items()
         },
     }
-    return encode(whole | {"stopped": report.stopped} if report.stopped else whole)
+    if report.stopped:
+        whole["stopped"] = report.stopped
+    if report.gone is not None:
+        whole["gone"] = [dataclasses.asdict(each) for each in report.gone]
+    return encode(whole)
 
 
 def scenario_object(scenario: Scenario) -> dict[str, Any]:
@@ -147,7 +154,7 @@ def _place(leading: Finding, result: Result) -> int:
     return next(index for index, each in enumerate(result.findings) if each == leading)
 
 
-def _finding(occurrence: Occurrence, *, strict: bool) -> dict[str, Any]:
+def _finding(occurrence: Occurrence, *, strict: bool, known: bool) -> dict[str, Any]:
     finding = occurrence.finding
     return {
         "kind": finding.kind,
@@ -158,6 +165,7 @@ def _finding(occurrence: Occurrence, *, strict: bool) -> dict[str, Any]:
         "advice": finding.advice,
         "details": list(finding.details),
         "seen_in": occurrence.runs,
+        "known": known,
         "schedule": finding.schedule,
         "replay": again(finding.schedule, strict_races=strict) if finding.schedule else "",
         "key_steps": list(finding.key_steps),

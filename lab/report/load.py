@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from lab.finding import Result
+from lab.known import Known
 from lab.report.plain import BadData, listed, read, text
 from lab.report.story import Code, Led, Report, Sources, Story
 from lab.search.guided import Wait
@@ -37,6 +38,7 @@ def from_json(document: str) -> Report:
         tuple(_story(each, f"results[{index}]") for index, each in enumerate(results)),
         _sources(data.get("sources", {})),
         text(data.get("stopped", ""), "stopped"),
+        listed(Known, data["gone"], "gone") if "gone" in data else None,
     )
 
 
@@ -62,6 +64,11 @@ def _story(data: Any, at: str) -> Story:
             text(each, f"{at}.differences") for each in _list(differences, f"{at}.differences")
         ),
         data.get("undecided") is True,
+        tuple(
+            finding
+            for finding, saved in zip(result.findings, data.get("findings", []), strict=True)
+            if saved.get("known") is True
+        ),
     )
 
 

@@ -1,5 +1,6 @@
 """Markdown, as GitHub and GitLab show it: a table of all results, then each that is not good.
 
+What is known, and what is gone, are lines between the two.
 Text of a program never stands where it could be markup: in the table it is escaped character by
 character, and the report about it is in a fence longer than any within.
 """
@@ -7,9 +8,10 @@ character, and the report about it is in a fence longer than any within.
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from lab.report.story import Standing
+from lab.report.story import Standing, shown
 from lab.report.style import cut, printable
 from lab.report.terminal import kinds
 from lab.report.terminal import render as told
@@ -21,35 +23,49 @@ _MOST = 200
 """Results that the table has."""
 _TOLD = 20
 """Results that are told in full."""
-_GLYPHS = {Standing.GOOD: "✓", Standing.BAD: "✗", Standing.UNDECIDED: "?", Standing.SKIPPED: "-"}
+_GLYPHS = {
+    Standing.BAD: "✗",
+    Standing.UNDECIDED: "?",
+    Standing.KNOWN: "~",
+    Standing.SKIPPED: "-",
+    Standing.GOOD: "✓",
+}
+"""In the order of the table."""
+_COUNTED = {
+    Standing.BAD: "failed",
+    Standing.UNDECIDED: "undecided",
+    Standing.KNOWN: "known",
+    Standing.SKIPPED: "skipped",
+}
 _MARKUP = re.compile(r"([^\w\s./,;'=-]|_)", re.ASCII)
 
 
 def render(report: Report) -> str:
     """The whole report."""
     stories = report.stories
-    bad, undecided, skipped, good = (
-        [story for story in stories if story.standing is standing]
-        for standing in (Standing.BAD, Standing.UNDECIDED, Standing.SKIPPED, Standing.GOOD)
-    )
-    named = (("failed", bad), ("undecided", undecided), ("skipped", skipped))
-    counts = [f"{len(these)} {name}" for name, these in named if these]
+    of = {
+        standing: [story for story in stories if story.standing is standing] for standing in _GLYPHS
+    }
+    counts = [f"{len(of[standing])} {name}" for standing, name in _COUNTED.items() if of[standing]]
     lines = [
         f"## race-lab: {', '.join(counts) or 'all good'}, of {len(stories)}",
         "",
         "|   | program | verdict | runs | found |",
         "|---|---------|---------|-----:|-------|",
-        *(_row(story) for story in [*bad, *undecided, *skipped, *good][:_MOST]),
+        *(_row(story) for story in list(chain(*of.values()))[:_MOST]),
     ]
     if len(stories) > _MOST:
         lines += ["", f"Shown {_MOST} of {len(stories)}."]
     if report.stopped:
         lines += ["", f"**Stopped before everything was done:** {inline(report.stopped)}"]
-    shown = [*bad, *undecided]
-    for story in shown[:_TOLD]:
+    allowed = [line for story in stories for line in story.allowances]
+    if both := (*allowed, *report.absences):
+        lines += ["", *(f"- {inline(line)}" for line in both[:_MOST])]
+    told_of = [*of[Standing.BAD], *of[Standing.UNDECIDED]]
+    for story in told_of[:_TOLD]:
         lines += ["", *_section(story)]
-    if len(shown) > _TOLD:
-        lines += ["", f"Told {_TOLD} of {len(shown)}; the JSON has them all."]
+    if len(told_of) > _TOLD:
+        lines += ["", f"Told {_TOLD} of {len(told_of)}; the JSON has them all."]
     return "\n".join(lines) + "\n"
 
 
@@ -78,7 +94,7 @@ def _section(story: Story) -> list[str]:
     lines = [f"### {_GLYPHS[story.standing]} {inline(story.result.scenario, 100)}", ""]
     lines += [f"- {inline(line)}" for line in story.differences or ()]
     lines += [""] if story.differences else []
-    lines += _fenced(told(story.result))
+    lines += _fenced(shown(story))
     for led in story.led:
         lines += ["", "The fix, along the same schedule:", "", *_fenced(told(led.result))]
     return lines

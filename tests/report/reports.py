@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from lab.finding import Finding, Kind, Outcome, Result, Shrinkage, Verdict
+from lab.known import Known
 from lab.report.story import Code, Led, Report, Story
 from lab.search.guided import Wait
 from lab.search.strategy import Pending
@@ -98,8 +101,6 @@ def runs(draw: st.DrawFn, most: int = 12) -> tuple[Event, ...]:
 
 
 def _numbered(event: Event, number: int) -> Event:
-    import dataclasses
-
     return dataclasses.replace(event, step=number)
 
 
@@ -170,7 +171,7 @@ def stories(draw: st.DrawFn) -> Story:
     result = draw(results())
     waits = st.lists(st.builds(Wait, step=numbers, pending=pendings), max_size=2).map(tuple)
     led = st.lists(st.builds(Led, result=results(), events=runs(), waits=waits), max_size=1)
-    return Story(
+    story = Story(
         result,
         draw(st.sampled_from(result.findings)) if result.findings else None,
         tuple(draw(led)),
@@ -182,11 +183,22 @@ def stories(draw: st.DrawFn) -> Story:
             | st.tuples(st.lists(texts, max_size=2).map(tuple), st.booleans())
         ),
     )
+    known = tuple(each for each in result.findings if draw(st.booleans()))
+    return dataclasses.replace(story, known=known)
 
 
+gone = st.builds(
+    Known,
+    program=texts,
+    kind=st.sampled_from(Kind),
+    subject=texts,
+    object=texts,
+    fingerprint=texts,
+)
 reports = st.builds(
     Report,
     stories=st.lists(stories(), max_size=2).map(tuple),
     sources=st.dictionaries(texts, st.dictionaries(numbers, texts, max_size=2), max_size=2),
     stopped=texts,
+    gone=st.none() | st.lists(gone, max_size=2).map(tuple),
 )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from lab.finding import Finding, Kind, Outcome, Result, Verdict
+from lab.known import Known
 from lab.report.story import Led, Report, Story
 from lab.scenario import Scenario, declared, scenario
 from lab.trace import Action
@@ -57,8 +60,24 @@ SKIPPED = Story(
     Result("redis_lock.late", "observed", Verdict.ERROR, 0, 0.0, lacking=("a server",)),
     differences=("redis_lock.late: error",),
 )
+LEAK = Finding(Kind.LEAK, "/jobs", "It was left.", "posix-shm")
+KNOWN = Story(FAILED.result, where=FAILED.where, known=(FINDING,))
+PARTLY_KNOWN = Story(
+    dataclasses.replace(FAILED.result, findings=(FINDING, LEAK), seen_in=(2, 1)),
+    where=FAILED.where,
+    known=(FINDING,),
+)
+KNOWN_BESIDE = Story(FAILED.result, where=FAILED.where, differences=(), known=(FINDING,))
+"""It is as its scenario declares, but for what is known."""
+GONE = (Known.of("counter.guarded", LEAK),)
 LED = Story(FAILED.result, FINDING, (Led(PASSED.result, STEPS, ()),))
-ALL = Report((FAILED, PASSED, ERROR, VACUOUS, DECLARED, DIFFERS, UNDECIDED, SKIPPED, LED))
+ALL = Report(
+    (
+        *(FAILED, PASSED, ERROR, VACUOUS, DECLARED, DIFFERS, UNDECIDED, SKIPPED, LED),
+        *(KNOWN, PARTLY_KNOWN, KNOWN_BESIDE),
+    ),
+    gone=GONE,
+)
 
 
 @scenario(expects=["message-loss", "leak"])
@@ -71,10 +90,10 @@ def removed() -> None:
     """It is removed."""
 
 
-def known(body: object) -> Scenario:
+def declaration(body: object) -> Scenario:
     found = declared(body)
     assert found
     return found
 
 
-BUG, FIX = known(left_behind), known(removed)
+BUG, FIX = declaration(left_behind), declaration(removed)

@@ -10,7 +10,19 @@ from lab.finding import Finding, Kind, Result, Verdict
 from lab.report.github import paused, render, resumed
 from lab.report.story import Report, Story
 from tests.report.reports import FEW, reports
-from tests.report.samples import DECLARED, DIFFERS, FAILED, PASSED, SKIPPED, UNDECIDED, VACUOUS
+from tests.report.samples import (
+    DECLARED,
+    DIFFERS,
+    FAILED,
+    GONE,
+    KNOWN,
+    KNOWN_BESIDE,
+    PARTLY_KNOWN,
+    PASSED,
+    SKIPPED,
+    UNDECIDED,
+    VACUOUS,
+)
 
 
 def test_a_finding_marks_the_line_that_does_the_damage() -> None:
@@ -37,6 +49,29 @@ def test_what_was_skipped_is_a_notice() -> None:
     assert render(Report((SKIPPED,))) == (
         "::notice title=redis_lock.late::skipped: it needs a server"
     )
+
+
+def test_what_is_known_is_a_notice_on_the_same_line() -> None:
+    assert render(Report((KNOWN,))).startswith(
+        "::notice file=scenarios/counter.py,line=34,title=LOST UPDATE counter.unguarded::"
+        "Known: the baseline has it.%0ATwo processes read 4"
+    )
+    assert render(Report((KNOWN_BESIDE,))) == (
+        "::notice file=scenarios/counter.py,line=20,title=counter.unguarded::"
+        "known: lost-update of /counter in counter.unguarded"
+    )
+
+
+def test_what_is_new_comes_before_what_is_known_and_gone() -> None:
+    lines = render(Report((PARTLY_KNOWN, KNOWN, FAILED), gone=GONE)).splitlines()
+    assert [line.split()[0] for line in lines] == ["::error"] * 2 + ["::notice"] * 3
+    assert lines[-1].endswith("::gone: leak posix-shm of /jobs in counter.guarded")
+
+
+def test_of_too_many_notices_none_takes_the_place_of_an_error() -> None:
+    lines = render(Report((*(KNOWN,) * 12, FAILED))).splitlines()
+    assert [line.split()[0] for line in lines] == ["::error"] + ["::notice"] * 9
+    assert lines[-1].endswith("shown 9 of 13; the log has them all")
 
 
 def test_a_stopped_command_is_an_error() -> None:

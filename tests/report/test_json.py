@@ -71,6 +71,7 @@ def test_a_result_holds_everything_under_the_promised_keys() -> None:
                         "advice": "Unlink it.",
                         "details": ["3 messages"],
                         "seen_in": 2,
+                        "known": False,
                         "schedule": "1token",
                         "replay": "1token",
                         "key_steps": [7],

@@ -17,7 +17,11 @@ from tests.report.samples import (
     DIFFERS,
     ERROR,
     FAILED,
+    GONE,
+    KNOWN,
+    KNOWN_BESIDE,
     LED,
+    PARTLY_KNOWN,
     PASSED,
     SKIPPED,
     UNDECIDED,
@@ -76,7 +80,7 @@ def test_a_fix_that_was_led_along_is_a_test_of_its_own() -> None:
 def test_the_counts_are_those_of_the_tests() -> None:
     root = parsed(render(ALL))
     counts = [root.get(name) for name in ("tests", "failures", "errors", "skipped")]
-    assert counts == ["10", "3", "3", "1"]
+    assert counts == ["13", "4", "3", "3"]
 
 
 def test_what_was_skipped_is_so() -> None:
@@ -84,6 +88,33 @@ def test_what_was_skipped_is_so() -> None:
     assert [(child.tag, child.get("message")) for child in case][1:] == [
         ("skipped", "skipped: it needs a server")
     ]
+
+
+@pytest.mark.parametrize("story", [KNOWN, KNOWN_BESIDE])
+def test_what_is_known_is_skipped_with_the_reason_and_its_text(story: Story) -> None:
+    (case,) = cases(story)
+    assert [child.tag for child in case] == ["properties", "skipped", "system-out"]
+    assert case[1].get("message") == "known: lost-update of /counter in counter.unguarded"
+    assert "LOST UPDATE" in (case[2].text or "")
+
+
+def test_one_that_is_new_fails_and_what_is_known_beside_it_is_a_property() -> None:
+    (case,) = cases(PARTLY_KNOWN)
+    (failure,) = case.findall("failure")
+    assert (failure.get("type"), failure.get("message")) == (
+        "leak",
+        "LEAK posix-shm: It was left.",
+    )
+    properties = {each.get("name"): each.get("value") for each in case.iter("property")}
+    assert properties["known"] == "lost-update of /counter in counter.unguarded"
+
+
+def test_what_is_gone_is_a_property_of_its_program() -> None:
+    cases = parsed(render(Report((PASSED, FAILED), gone=GONE))).iter("testcase")
+    gone = [
+        [p.get("value") for p in case.iter("property") if p.get("name") == "gone"] for case in cases
+    ]
+    assert gone == [["leak posix-shm of /jobs in counter.guarded"], []]
 
 
 def test_what_was_stopped_is_never_green() -> None:

@@ -15,7 +15,7 @@ from lab.report.plain import BadData
 from lab.report.story import Report
 from lab.trace import Event
 from tests.report.reports import FEW, reports
-from tests.report.samples import FAILED
+from tests.report.samples import ALL, FAILED
 
 
 @FEW
@@ -37,6 +37,14 @@ def test_a_file_of_before_a_key_was_added_can_be_read() -> None:
     old = {"scenario": "a", "mode": "observed", "verdict": "passed", "runs": 1, "seconds": 1}
     (story,) = from_json(json.dumps({"format": 1, "results": [old]})).stories
     assert (story.result.scenario, story.result.seconds, story.led) == ("a", 1.0, ())
+
+
+def test_what_is_known_and_gone_is_saved() -> None:
+    saved = json.loads(render(ALL))
+    assert [each["known"] for each in saved["results"][-2]["findings"]] == [True, False]
+    (gone,) = saved["gone"]
+    assert (gone["program"], gone["kind"], gone["object"]) == ("counter.guarded", "leak", "/jobs")
+    assert from_json(render(ALL)) == ALL
 
 
 def test_a_key_that_a_later_lab_added_is_passed_over() -> None:

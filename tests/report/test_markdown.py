@@ -9,7 +9,7 @@ from hypothesis import given
 from lab.report.markdown import inline, render
 from lab.report.story import Report
 from tests.report.reports import FEW, reports, texts
-from tests.report.samples import ALL, FAILED, PASSED
+from tests.report.samples import ALL, FAILED, GONE, KNOWN, PARTLY_KNOWN, PASSED
 
 
 def test_what_is_bad_comes_first_and_is_told_in_full() -> None:
@@ -23,8 +23,25 @@ def test_what_is_bad_comes_first_and_is_told_in_full() -> None:
 
 
 def test_the_heading_counts_what_is_undecided_apart() -> None:
-    assert render(ALL).startswith("## race-lab: 3 failed, 3 undecided, 1 skipped, of 9\n")
+    assert render(ALL).startswith("## race-lab: 4 failed, 3 undecided, 2 known, 1 skipped, of 12\n")
     assert render(Report((PASSED,))).startswith("## race-lab: all good, of 1\n")
+
+
+def test_what_is_known_and_what_is_gone_are_lines_and_no_failure() -> None:
+    text = render(Report((KNOWN,), gone=GONE))
+    assert text.startswith("## race-lab: 1 known, of 1\n")
+    assert "| ~ | counter.unguarded | failed | 5 | lost-update |" in text
+    assert r"- known\: lost-update of /counter in counter.unguarded" in text
+    assert r"- gone\: leak posix-shm of /jobs in counter.guarded" in text
+    assert "✗" not in text
+
+
+def test_one_that_is_new_is_told_with_what_is_known() -> None:
+    text = render(Report((PARTLY_KNOWN,)))
+    assert text.startswith("## race-lab: 1 failed, of 1\n")
+    _, _, section = text.partition("### ✗")
+    assert "LEAK posix-shm" in section
+    assert "known: lost-update of /counter" in section
 
 
 def test_a_report_that_was_stopped_says_so() -> None:

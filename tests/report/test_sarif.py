@@ -10,10 +10,24 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from lab.known import Known
 from lab.report.sarif import render
 from lab.report.story import Report, Story
 from tests.report.reports import FEW, reports
-from tests.report.samples import ALL, DECLARED, DIFFERS, ERROR, FAILED, PASSED, SKIPPED, VACUOUS
+from tests.report.samples import (
+    ALL,
+    DECLARED,
+    DIFFERS,
+    ERROR,
+    FAILED,
+    GONE,
+    KNOWN,
+    KNOWN_BESIDE,
+    PARTLY_KNOWN,
+    PASSED,
+    SKIPPED,
+    VACUOUS,
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +42,10 @@ def schema() -> Any:
     )
 
 
-def run(*stories: Story, stopped: str = "") -> dict[str, Any]:
-    (found,) = json.loads(render(Report(stories, stopped=stopped)))["runs"]
+def run(
+    *stories: Story, stopped: str = "", gone: tuple[Known, ...] | None = None
+) -> dict[str, Any]:
+    (found,) = json.loads(render(Report(stories, stopped=stopped, gone=gone)))["runs"]
     assert isinstance(found, dict)
     return found
 
@@ -74,6 +90,31 @@ def test_a_bug_that_does_not_show_itself_is_a_result() -> None:
     (result,) = run(DIFFERS)["results"]
     assert (result["ruleId"], result["level"]) == ("not-as-declared", "error")
     assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": 50}
+
+
+def test_with_a_baseline_each_result_says_whether_it_is_new_and_what_is_known_fails_nothing() -> (
+    None
+):
+    results = run(KNOWN, PARTLY_KNOWN, FAILED, DIFFERS, KNOWN_BESIDE, DECLARED, gone=())["results"]
+    told = [(each["level"], each["baselineState"], "suppressions" in each) for each in results]
+    known, new = ("note", "unchanged", True), ("error", "new", False)
+    assert told == [known, known, new, new, new, known, known]
+    assert results[0]["suppressions"][0]["justification"] == "the baseline has it"
+    assert results[0]["partialFingerprints"] == run(FAILED)["results"][0]["partialFingerprints"]
+
+
+def test_without_one_no_result_says_so() -> None:
+    """By the standard either all results of a run say it, or none does."""
+    assert not any("baselineState" in each for each in run(FAILED, DECLARED)["results"])
+
+
+def test_what_is_gone_is_noted_and_no_result() -> None:
+    found = run(PASSED, gone=GONE)
+    assert found["results"] == []
+    (invocation,) = found["invocations"]
+    (told,) = invocation["toolExecutionNotifications"]
+    assert told["message"]["text"] == "gone: leak posix-shm of /jobs in counter.guarded"
+    assert (told["level"], invocation["executionSuccessful"]) == ("note", True)
 
 
 @pytest.mark.parametrize("story", [ERROR, VACUOUS])

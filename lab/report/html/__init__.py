@@ -18,8 +18,8 @@ from lab import __version__
 from lab.report.glyphs import GLYPHS, WORDS
 from lab.report.html.story import story_object
 from lab.report.json import encode
+from lab.report.story import shown
 from lab.report.style import printable
-from lab.report.terminal import render as told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 def render(report: Report) -> str:
     """The whole report as a page."""
-    return page(report.stories, sources=report.sources, stopped=report.stopped)
+    return page(
+        report.stories,
+        sources=report.sources,
+        stopped=report.stopped,
+        absences=report.absences,
+    )
 
 
 def page(
@@ -39,6 +44,7 @@ def page(
     sources: Mapping[str, Mapping[int, str]] | None = None,
     home: str = "",
     stopped: str = "",
+    absences: Sequence[str] = (),
 ) -> str:
     """The page.
 
@@ -48,6 +54,7 @@ def page(
         sources: lines of the program, to show where each step is; "file:line" alone without.
         home: where the name of the lab leads; "" for nowhere.
         stopped: why it does not tell everything; "" if it does.
+        absences: what is gone, a line each.
     """
     data = {
         "stories": [story_object(story) for story in stories],
@@ -55,6 +62,7 @@ def page(
         "words": WORDS,
         "sources": sources or {},
         "stopped": stopped,
+        "absences": list(absences),
     }
     name = title or (stories[0].result.scenario if stories else "race-lab")
     script = read("lanes.js") + read("report.js").replace('"use strict";\n', "", 1)
@@ -63,7 +71,7 @@ def page(
         "{title}": escape(printable(name)),
         "{style}": read("report.css"),
         "{brand}": f'<a href="{escape(home)}">← race-lab</a>' if home else "race-lab",
-        "{text}": escape("\n\n".join(told(story.result) for story in stories)),
+        "{text}": escape("\n\n".join(shown(story) for story in stories)),
         "{version}": __version__,
         "{data}": _inert(data),
         "{script}": script,

@@ -21,14 +21,15 @@ function make(name, attributes = {}, ...children) {
 // What stands between backticks is code.
 const prose = (text) => text.split(/`([^`]+)`/).map((part, i) => (i % 2 ? make("code", {}, part) : part));
 
-const glyphOf = { failed: "✗", passed: "✓", proved: "✓", vacuous: "?", error: "?" };
+const glyphOf = { failed: "✗", passed: "✓", proved: "✓", vacuous: "?", error: "?", known: "~" };
+const look = (told) => (told.known ? "known" : told.result.verdict);
 const words = (kind) => kind.replaceAll("-", " ");
 const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 const file = (where) => where.slice(where.lastIndexOf("/") + 1);
 
-function badge(result) {
-  const kinds = [...new Set(result.findings.map((finding) => words(finding.kind)))];
-  return `${glyphOf[result.verdict]} ${kinds.join(", ") || result.verdict}`;
+function badge(told) {
+  const kinds = [...new Set(told.result.findings.map((finding) => words(finding.kind)))];
+  return `${glyphOf[look(told)]} ${kinds.join(", ") || told.result.verdict}`;
 }
 
 function choose(story_, view_ = 0) {
@@ -36,7 +37,7 @@ function choose(story_, view_ = 0) {
   story = data.stories[story_];
   view = story.views[view_];
   location.replace(`#${story_}.${view_}`);
-  document.body.dataset.verdict = story.result.verdict;
+  document.body.dataset.verdict = view && story.result.findings[view.finding].known ? "known" : story.result.verdict;
   query = "";
   rows = ROWS;
   $("main").replaceChildren(...page(story_, view_).filter(Boolean));
@@ -68,6 +69,7 @@ function page(story_, view_) {
   const result = story.result, finding = view && result.findings[view.finding];
   return [
     data.stopped ? make("p", { class: "stopped" }, `Stopped before everything was done: ${data.stopped}`) : null,
+    ...data.absences.map((line) => make("p", { class: "stopped" }, line)),
     heading(result, finding),
     story.views.length > 1 ? make("div", { class: "tabs", role: "group", "aria-label": "findings" },
       story.views.map((each, index) => {
@@ -89,8 +91,9 @@ function heading(result, finding) {
   const kind = finding ? `${words(finding.kind)}${finding.subject ? ` ${finding.subject}` : ""}` : result.verdict;
   return make("section", { class: "verdict" },
     make("p", { class: "eyebrow" }, make("span", {}, result.scenario), ` · ${result.verdict}, ${seen}`),
-    make("h1", {}, make("span", { class: "glyph", "aria-hidden": "true" }, glyphOf[result.verdict]), kind[0].toUpperCase() + kind.slice(1)),
+    make("h1", {}, make("span", { class: "glyph", "aria-hidden": "true" }, glyphOf[finding?.known ? "known" : result.verdict]), kind[0].toUpperCase() + kind.slice(1)),
     make("p", { class: "sentence" }, finding ? finding.summary : result.reason || "Nothing was found."),
+    finding?.known ? make("p", { class: "stopped" }, "Known: the baseline has it, so it is no failure.") : null,
     story.differences.map((line) => make("p", { class: "stopped" }, `Not as declared. ${line}`)),
     story.summary ? make("p", { class: "dim" }, prose(story.summary)) : null);
 }
@@ -364,7 +367,7 @@ $("#theme").addEventListener("click", () => {
   document.documentElement.dataset.theme = dark ? "light" : "dark";
 });
 if (data.stories.length > 1) {
-  $("nav").replaceChildren(...data.stories.map((each, index) => make("button", { "data-story": index, class: each.result.verdict, onclick: () => choose(index) }, badge(each.result), make("small", {}, each.result.scenario))));
+  $("nav").replaceChildren(...data.stories.map((each, index) => make("button", { "data-story": index, class: look(each), onclick: () => choose(index) }, badge(each), make("small", {}, each.result.scenario))));
 }
 if (data.stories.length) {
   const [first = 0, second = 0] = location.hash.slice(1).split(".").map(Number);

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lab.finding import Verdict
 from lab.report.json import result_object
 from lab.report.picture import Picture, draw, picture
+from lab.report.story import Standing
 from lab.report.terminal import shrunk
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def story_object(story: Story) -> dict[str, Any]:
     """The story as plain data, for the script of the page."""
-    facts = result_object(story.result)
+    facts = result_object(story.result, story.known)
     views = []
     for index, finding in enumerate(story.result.findings):
         facts["findings"][index].pop("steps")  # each run has its own
@@ -34,6 +35,7 @@ def story_object(story: Story) -> dict[str, Any]:
         "summary": story.summary,
         "code": [dataclasses.asdict(each) for each in story.code],
         "differences": story.differences or (),
+        "known": story.standing is Standing.KNOWN,
     }
 
 

@@ -12,6 +12,7 @@ import pytest
 from lab.report.html import page
 from lab.report.story import Story
 from tests.report.html.pages import beside, long_and_evil
+from tests.report.samples import KNOWN
 
 _FLAGS = [
     "--no-sandbox",
@@ -57,6 +58,13 @@ class Opened:
 
     def text(self, selector: str) -> str:
         return str(self.page.inner_text(selector))
+
+
+def test_a_known_finding_looks_like_no_failure(browser: Any, tmp_path: Path) -> None:
+    opened = Opened(browser, tmp_path, [KNOWN])
+    assert opened.text("h1").startswith("~")
+    assert "Known: the baseline has it, so it is no failure." in opened.text("main")
+    assert opened.troubles == []
 
 
 def test_a_reader_sees_the_verdict_and_steps_through_bug_and_fix(

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from lab.finding import Finding, Kind, Result, Verdict
-from lab.report.html import page
+from lab.report.html import page, render
 from lab.report.html.gallery import Card, index
 from lab.report.html.story import align, story_object
 from lab.report.pictures import pictured
-from lab.report.story import Story
+from lab.report.story import Report, Story
 from tests.detect.events import in_order, read, write
 from tests.report.html.pages import EVIL, beside, long_and_evil
+from tests.report.samples import GONE, KNOWN, PARTLY_KNOWN
 
 
 def _data(text: str) -> Any:
@@ -72,6 +73,15 @@ def test_a_finding_of_a_free_run_is_told_though_it_has_no_steps() -> None:
     story = Story(Result("x", "observed", Verdict.FAILED, 1, 0.1, (finding,), (1,)))
     (view,) = story_object(story)["views"]
     assert (view["finding"], view["runs"]) == (0, [])
+
+
+def test_what_is_known_and_what_is_gone_are_told() -> None:
+    text = render(Report((KNOWN, PARTLY_KNOWN), gone=GONE))
+    known, partly = _data(text)["stories"]
+    assert (known["known"], partly["known"]) == (True, False)
+    assert [each["known"] for each in partly["result"]["findings"]] == [True, False]
+    assert _data(text)["absences"] == ["gone: leak posix-shm of /jobs in counter.guarded"]
+    assert "known: lost-update of /counter" in text.partition("<script")[0]
 
 
 def test_bytes_that_are_no_text_become_text() -> None:
