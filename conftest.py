@@ -19,8 +19,9 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
     """Runs of pytest that are left alone by plugins that load themselves and change every run.
 
     They are installed for the tests of how the lab goes with them; such a test says `-p randomly`.
+    That of hypothesis imports all of it at the end of each run, and takes longer than the rest.
     """
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly -p no:asyncio")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly -p no:asyncio -p no:hypothesispytest")
     return pytester
 
 
