@@ -11,6 +11,7 @@ is one, which does nothing while nobody records.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -24,7 +25,7 @@ from typing import Any
 from lab.guard.leak import Birth
 
 _MOST = 10_000
-"""Events of a sort that are kept for one test: the first of more are forgotten."""
+"""Events of a sort that are kept for one test: of more, the last are not."""
 _DEPTH = 60
 """Frames that are looked at: a test sits deeper in pytest than in itself."""
 _PURELIB = sysconfig.get_path("purelib")
@@ -66,6 +67,12 @@ class Births:
         """Threads that were there before the test, and whose they are."""
         self.note: Callable[[str, str], None] | None = None
         """In a forked child: tells the parent of a path that was made, and where."""
+        # Where the session began: a test may have its working directory anywhere, or remove it.
+        self._here = _absolute("") + os.sep
+
+    def short(self, file: str) -> str:
+        """A file as it reads from where the session began."""
+        return file.removeprefix(self._here)
 
     def begin(self) -> None:
         """Forget what was announced."""
@@ -136,7 +143,7 @@ class Births:
                 package = _package(file)
                 if package in _MACHINERY:
                     owner = owner or package
-                where = f"{_short(file)}:{frame.f_lineno}"
+                where = f"{self.short(file)}:{frame.f_lineno}"
                 inner = frame.f_globals.get("__name__", "")
             elif frame.f_code.co_name == "_multicall" and where:
                 break  # from here on it is pytest that calls
@@ -150,14 +157,15 @@ class Births:
 
     def _on_path(self, path: object) -> None:
         if isinstance(path, str | bytes) and path and (birth := self._birth()):
-            place = os.path.abspath(os.fsdecode(path))
+            place = _absolute(path)
             if place.startswith("/dev/shm/"):
                 self.opened.add(place)
             self._made(place, birth)
 
-    def _on_bind(self, path: object) -> None:
-        if isinstance(path, str) and path[:1] not in ("", "\0") and (birth := self._birth()):
-            self._made(os.path.abspath(path), birth, always=True)
+    def _on_bind(self, address: object) -> None:
+        path = os.fsdecode(address) if isinstance(address, str | bytes) else ""
+        if path[:1] not in ("", "\0") and (birth := self._birth()):
+            self._made(_absolute(path), birth, always=True)
 
     def _made(self, place: str, birth: Birth, *, always: bool = False) -> None:
         if os.getpid() != self.pid:
@@ -167,8 +175,10 @@ class Births:
             self.paths[place] = birth
 
     def _on_folder(self, path: object) -> None:
-        if isinstance(path, str) and os.getpid() == self.pid and len(self.folders) < _MOST:
-            place = os.path.abspath(path)
+        if not isinstance(path, str | bytes) or os.getpid() != self.pid:
+            return
+        if len(self.folders) < _MOST:
+            place = _absolute(path)
             if not place.startswith((self.basetemp, "/dev/shm/")) and (birth := self._birth()):
                 self.folders[place] = birth
 
@@ -189,7 +199,9 @@ class Births:
 
     def _on_socket(self, made: Any) -> None:
         if len(self.sockets) < _MOST and (birth := self._birth()):
-            self.sockets.append((weakref.ref(made), birth))
+            # One of a class without weak references stays unknown: to hold it would keep it open.
+            with contextlib.suppress(TypeError):
+                self.sockets.append((weakref.ref(made), birth))
 
     def _on_thread(self, function: Any) -> None:
         thread = getattr(function, "__self__", None)
@@ -211,7 +223,7 @@ _recording: Births | None = None
 _hooked: list[bool] = []
 _EVENTS: dict[str, Callable[[Births, tuple[Any, ...]], None]] = {
     "open": lambda births, args: births._on_path(args[0]),
-    "sqlite3.connect": lambda births, args: births._on_path(args[0]),
+    "sqlite3.connect": lambda births, args: births._on_path(_named(args[0])),
     "socket.__new__": lambda births, args: births._on_socket(args[0]),
     "socket.bind": lambda births, args: births._on_bind(args[1]),
     "mmap.__new__": lambda births, args: births._on_number(args[0]),
@@ -254,6 +266,15 @@ def is_machinery(function: object) -> bool:
     return code is not None and _package(code.co_filename) in _MACHINERY
 
 
-def _short(file: str) -> str:
-    here = os.getcwd() + os.sep
-    return file.removeprefix(here)
+def _named(path: object) -> object:
+    """Announced as it was given: other events tell the name."""
+    return os.fspath(path) if isinstance(path, os.PathLike) else path
+
+
+def _absolute(path: str | bytes) -> str:
+    """As it is, if it begins in a working directory that is gone."""
+    told = os.fsdecode(path)
+    try:
+        return os.path.abspath(told)
+    except FileNotFoundError:
+        return told

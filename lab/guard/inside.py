@@ -37,7 +37,7 @@ def new(before: Look, now: Look, births: Births) -> Iterator[Leak]:
     for index, (old, handler) in enumerate(zip(before.handlers, now.handlers, strict=True)):
         # One of pytest-timeout's goes with the test's failure.
         if old != handler and not any(map(is_machinery, (old, handler))):
-            yield _handler(index + 1, old, handler)
+            yield _handler(index + 1, old, handler, births)
 
 
 def _descriptor(number: int, inode: int, births: Births) -> Leak | None:
@@ -90,7 +90,7 @@ def _thread(native: int, births: Births) -> Leak:
             birth = births.of_thread(thread)
             owners = filter(None, (births.owners.get(each) for each in _related(thread)))
             birth = Birth(birth.where, birth.owner or next(owners, ""))
-            return Leak((Kind.THREAD, native, 0), thread.name, birth, _runs(thread))
+            return Leak((Kind.THREAD, native, 0), thread.name, birth, _runs(thread, births))
     frame = sys._current_frames().get(-native)
     while frame is not None and frame.f_back is not None:
         frame = frame.f_back
@@ -98,11 +98,11 @@ def _thread(native: int, births: Births) -> Leak:
     return Leak((Kind.THREAD, native, 0), name, note="started by the module _thread")
 
 
-def _runs(thread: threading.Thread) -> str:
+def _runs(thread: threading.Thread, births: Births) -> str:
     """What a thread runs: before 3.12 nothing announces its start, and no better line is known."""
     target = getattr(thread, "_target", None) or type(thread).run
     code = getattr(target, "__code__", None)
-    place = f" ({os.path.relpath(code.co_filename)}:{code.co_firstlineno})" if code else ""
+    place = f" ({births.short(code.co_filename)}:{code.co_firstlineno})" if code else ""
     return f"it runs {getattr(target, '__qualname__', target)}{place}"
 
 
@@ -126,9 +126,9 @@ def _related(thread: threading.Thread) -> Iterator[int]:
             yield id(thing)
 
 
-def _handler(number: int, old: object, new: object) -> Leak:
+def _handler(number: int, old: object, new: object, births: Births) -> Leak:
     code = getattr(new, "__code__", None)
-    where = f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
+    where = f"{births.short(code.co_filename)}:{code.co_firstlineno}" if code else ""
     key = (Kind.SIGNAL_HANDLER, number, id(new))
     try:
         name = signal.Signals(number).name
