@@ -29,13 +29,15 @@ def _kill(leak: Leak) -> str:
     from lab.guard.processes import started, tree
 
     pid, began = int(leak.key[1]), leak.key[2]
-    family = sorted(tree(pid))
-    for each in (pid, *family):
+    if started(pid) != began:
+        return "gone already"  # and if there is one of that number, it is another
+    born = {each: started(each) for each in (pid, *sorted(tree(pid)))}
+    for each, when in born.items():
         with contextlib.suppress(ProcessLookupError):
             handle = os.pidfd_open(each)
             try:
                 # With the descriptor in hand the number cannot become another process's.
-                if each != pid or started(pid) == began:
+                if started(each) == when:
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
             finally:
                 os.close(handle)
