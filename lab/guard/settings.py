@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -40,7 +42,7 @@ class Chooser:
         window = config.getini("lab_guard_window")
         try:
             mode = Mode(config.option.lab_guard or config.getini("lab_guard"))
-            self.session = Settings(mode, Allowed(self._entries), float(window) / 1000)
+            self.session = Settings(mode, Allowed(self._entries), _patience(window))
         except AllowError as wrong:
             raise pytest.UsageError(str(wrong)) from None
         except ValueError:
@@ -59,10 +61,10 @@ class Chooser:
             return self.session
         given = dict(marker.kwargs)
         allow, window = given.pop("allow", ()), given.pop("window", self.session.patience * 1000)
-        entries = [allow] if isinstance(allow, str) else list(allow)
         try:
+            entries = [allow] if isinstance(allow, str) else list(map(str, allow))
             mode = Mode(*marker.args) if marker.args else self._of_marker(entries)
-            settings = Settings(mode, Allowed([*self._entries, *entries]), float(window) / 1000)
+            settings = Settings(mode, Allowed([*self._entries, *entries]), _patience(window))
         except (AllowError, ValueError, TypeError) as wrong:
             raise _wrong(item, str(wrong)) from None
         if given:
@@ -72,6 +74,14 @@ class Chooser:
     def _of_marker(self, entries: list[str]) -> Mode:
         """A marker that only allows something does not turn the guard on."""
         return self.session.mode if entries or self.session.mode is not Mode.OFF else Mode.WARN
+
+
+def _patience(window: Any) -> float:
+    """Seconds, of milliseconds that somebody wrote. Raises ValueError and TypeError."""
+    seconds = float(window) / 1000
+    if not 0 <= seconds < math.inf:  # nan would be waited for as well
+        raise ValueError(f"a window of {window} milliseconds")
+    return seconds
 
 
 def _wrong(item: pytest.Item, why: str) -> pytest.UsageError:
