@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from lab.guard.leak import Leak
 
@@ -38,9 +39,9 @@ def table(found: Sequence[tuple[str, str, str]], tests: int) -> Iterator[str]:
             test = nodeid
             yield test
         yield f"  {kind:<{wide}}  {told.removeprefix(kind).strip()}"
-    for nodeid, name, told in found:
-        if name.startswith(_DOUBT):
-            yield f"{told} appeared during {nodeid}; nothing tells who made it"
+    for told, during in _doubts(found).items():
+        others = f" and {_tests(len(during) - 1)} beside it" if len(during) > 1 else ""
+        yield f"{told} appeared during {during[0]}{others}; nothing tells who made it"
     if sure:
         kinds = ", ".join(
             f"{count} {kind}" for kind, count in Counter(k for _, k, _ in sure).items()
@@ -49,6 +50,24 @@ def table(found: Sequence[tuple[str, str, str]], tests: int) -> Iterator[str]:
         yield f"{_things(len(sure))} left behind by {culprits} of {_tests(tests)}: {kinds}"
     else:
         yield f"{_tests(tests)} left nothing behind"
+
+
+def _doubts(found: Sequence[tuple[str, str, str]]) -> dict[str, list[str]]:
+    """What nothing tells the maker of, and the tests during which it appeared.
+
+    Of workers side by side each sees what the others' tests made, and only one knows it for its
+    test's: what that one told is no doubt any more.
+    """
+    known: set[str] = set()
+    doubts: dict[str, list[str]] = {}
+    for nodeid, name, told in found:
+        if name.startswith(_DOUBT):
+            doubts.setdefault(told, []).append(nodeid)
+            continue
+        # That it is an ordinary file, opened by Python, only its own worker has heard.
+        for said in (told, told.replace("temp-file /dev/shm/", "posix-shm /", 1)):
+            known.update(accumulate(said.split(", "), "{}, {}".format))
+    return {told: tests for told, tests in doubts.items() if told not in known}
 
 
 def property_of(leak: Leak) -> str:
