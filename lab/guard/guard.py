@@ -157,15 +157,19 @@ class Guard:
 
     def _new(self, before: Look, seen: Look, since: list[Any]) -> Iterator[Leak]:
         moment, ticks, first = since
-        found = [
-            *inside.new(before, seen, self.births),
-            *self.processes.children(seen.children - before.children, self.births),
-            *self.objects.new(before, seen, moment),
-        ]
         births = self.births
+        found = [
+            *inside.new(before, seen, births),
+            *self.processes.children(seen.children - before.children, births),
+        ]
         if seen.reaped != before.reaped or seen.children != before.children or births.forks:
             self.processes.look_from(first)
             found += self.processes.orphans(ticks, births)
+        # After the processes: an orphan is not in the tree, and may have made something.
+        self.objects.strays = frozenset(
+            int(each.key[1]) for each in found if each.kind is Kind.ORPHAN
+        )
+        found += self.objects.new(before, seen, moment)
         return (leak for leak in found if leak.key not in self._owned)
 
     def _patient(

@@ -24,7 +24,7 @@ from lab.guard.look import SHM, TABLES, Look, Looker, is_special, read
 from lab.guard.processes import Processes, is_alone, tree
 
 _SYSV = dict(zip(TABLES, (Kind.SYSV_SHM, Kind.SYSV_SEM, Kind.SYSV_MQ), strict=True))
-_NOT_THE_TEST = Birth(owner="somebody else")
+_SOMEBODY = "somebody else"
 _REMOVED = 1000
 """The column of permissions, octal digits, begins with 1 for a segment that somebody still has."""
 _GRAIN = 0.02
@@ -42,9 +42,15 @@ class Objects:
         self._ledger, self._private = ledger, private
         self.activity: dict[str, dict[int, int]] = {}
         """What the processes of others had run when the test began."""
+        self.strays: frozenset[int] = frozenset()
+        """Orphans of the test, which live: no tree leads to them."""
+        self._single = False
+        """The test was one process from begin to end: what another one made is not its own."""
 
     def new(self, before: Look, now: Look, since: float) -> Iterator[Leak]:
         """What is there now and was not before; `since` is the time of day when the test began."""
+        started = self._births.forks or self._births.programs or now.reaped != before.reaped
+        self._single = not (started or before.children or now.children)
         made = self._births.paths | self._ledger.read()
         for table, known, ids in zip(TABLES, before.sysv, now.sysv, strict=True):
             if ids - known:
@@ -104,11 +110,11 @@ class Objects:
         maker = self._looker.maker(str(leak.key[1]))
         if maker == os.getpid():
             return leak
-        family = tree(os.getpid())
+        family = tree(os.getpid()) | self.strays
         if maker is not None and maker in family:
             return self._of_child(leak, maker)
-        if maker and os.path.exists(f"/proc/{maker}"):
-            return replace(leak, birth=_NOT_THE_TEST)
+        if maker is not None and (owner := self._other({maker}, made=True)):
+            return replace(leak, birth=Birth(owner=owner))
         if place in _used_by(os.getpid()):
             return leak
         for pid in sorted(family):
@@ -120,15 +126,28 @@ class Objects:
         owner = self._processes.owners.get(pid, "")
         return replace(leak, birth=Birth(owner=owner, process=f"its child {pid}"))
 
+    def _other(self, pids: set[int], *, made: bool) -> str:
+        """Whose it is if not the test's, whose processes these are not; "" if it may be.
+
+        Args:
+            pids: of the process that made it, 0 if only that is known that it was not this one; or
+                of those who used it last.
+            made: the first of these.
+        """
+        living = [pid for pid in pids if pid and os.path.exists(f"/proc/{pid}")]
+        if living:
+            return self._processes.owners.get(living[0], _SOMEBODY)
+        return (self._who_ran() or _SOMEBODY) if made and self._single else ""
+
     def _nobodys(
         self, leak: Leak, born: float, since: float, uid: int, private: bool, grain: float
     ) -> Leak:
         """Nothing shows who made it; its date may be early by `grain` seconds."""
         if born + grain < since - _GRAIN or uid != os.geteuid():
-            return replace(leak, birth=_NOT_THE_TEST)
+            return replace(leak, birth=Birth(owner=_SOMEBODY))
         if owner := self._who_ran():
             return replace(leak, birth=Birth(owner=owner))
-        if private or is_alone():
+        if private or is_alone(self.strays):
             return leak
         return replace(leak, doubtful=True)
 
@@ -143,7 +162,7 @@ class Objects:
     def _sysv(self, table: str, ids: frozenset[int], since: float) -> Iterator[Leak]:
         lines = read(f"/proc/sysvipc/{table}").decode().splitlines()
         names = lines[0].split()
-        family = {os.getpid()} | tree(os.getpid())
+        family = {os.getpid()} | tree(os.getpid()) | self.strays
         for line in lines[1:]:
             row = dict(zip(names, map(int, line.split()), strict=True))
             number = int(line.split()[1])
@@ -167,8 +186,8 @@ class Objects:
             return leak
         if ours := sorted(pids & family):
             return self._of_child(leak, ours[0])
-        if any(os.path.exists(f"/proc/{pid}") for pid in pids):
-            return replace(leak, birth=_NOT_THE_TEST)  # of one that lives
+        if owner := self._other(pids, made=bool(maker)):
+            return replace(leak, birth=Birth(owner=owner))
         dead = f"process {min(pids)}, which has ended" if pids else ""
         leak = replace(leak, birth=Birth(process=dead))
         return self._nobodys(leak, row["ctime"], since, row["uid"], self._private, 1.0)

@@ -130,9 +130,13 @@ def tree(pid: int) -> set[int]:
     return set(descendants(pid))
 
 
-def is_alone() -> bool:
-    """Whether no process of this user is in sight but this one's descendants and ancestors."""
-    known = {os.getpid()} | tree(os.getpid())
+def is_alone(strays: frozenset[int] = frozenset()) -> bool:
+    """Whether no process of this user is in sight but this one's descendants and ancestors.
+
+    Args:
+        strays: descendants to which no tree leads any more.
+    """
+    known = {os.getpid(), *strays} | tree(os.getpid())
     ancestor = os.getpid()
     while ancestor := parent_of(ancestor):
         known.add(ancestor)
