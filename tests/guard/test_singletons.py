@@ -1,0 +1,52 @@
+"""What multiprocessing keeps for the process is known, by what it really has."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import stat
+import subprocess
+import sys
+from multiprocessing import resource_tracker
+
+from lab.guard import singletons
+from lab.guard.look import children, descriptors
+from tests.forked import in_child
+
+
+def test_who_has_imported_none_of_it_keeps_nothing() -> None:
+    program = (
+        "import sys; from lab.guard import singletons as s; "
+        "assert not any(name.startswith('multiprocessing') for name in sys.modules); "
+        "print(s.descriptors(), s.processes(), s.sockets())"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert told.stdout == b"set() set() set()\n"
+
+
+def test_the_two_servers_their_pipes_and_the_socket_are_known() -> None:
+    def kept() -> tuple[bool, bool, bool]:
+        # A fork inherits what its parent keeps, and would take that for its own.
+        resource_tracker._resource_tracker._pid = None  # type: ignore[attr-defined]
+        resource_tracker._resource_tracker._fd = None  # type: ignore[attr-defined]
+        before = descriptors().keys(), children()
+        multiprocessing.forkserver.ensure_running()
+        (path,) = singletons.sockets()
+        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+        os.unlink(path)
+        os.rmdir(os.path.dirname(path))
+        return (
+            singletons.descriptors() == descriptors().keys() - before[0],
+            singletons.processes() == children() - before[1],
+            is_socket,
+        )
+
+    assert in_child(kept) == (True, True, True)
+
+
+def test_the_files_of_shared_values_are_known() -> None:
+    value = multiprocessing.Value("i", lock=False)
+    arenas = type(value._wrapper)._heap._arenas
+    assert {arena.fd for arena in arenas} <= singletons.descriptors()
+    assert all("/pym-" in os.readlink(f"/proc/self/fd/{arena.fd}") for arena in arenas)
