@@ -22,6 +22,9 @@ from typing import Any
 
 import pytest
 
+from lab.pytest_redis import GIVEN
+from lab.redis_server import RedisServer
+
 
 class Body:
     """What one run of a test does, from its own fixtures to their teardown."""
@@ -32,11 +35,16 @@ class Body:
         self.on_failure: Callable[[TracebackType | None], None] | None = None
         """Called in the run, before it is torn down, with where it failed."""
 
-    def __call__(self) -> None:
+    def __call__(self, server: RedisServer | None = None) -> None:
         """Run the test in this process, as pytest would.
+
+        Args:
+            server: what its fixture `race_redis` is to give.
 
         Raises what the test raises.
         """
+        if server is not None:
+            self._item.stash[GIVEN] = server
         item, kind, root = self._item, type(self._item), os.getpid()
         try:
             kind.setup(item)

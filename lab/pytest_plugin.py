@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
 from lab.finding import Finding, Kind, Result, Verdict
+from lab.redis_server import RedisServer, taken_by
 from lab.run.limits import Isolation, LabError, Limits
 from lab.scenario import Scenario, declared
 
@@ -132,7 +133,9 @@ class Observe:
         """
         from lab.catalogue import missing
         from lab.commands.running import observed
+        from lab.pytest_redis import refuse_by_hand
 
+        refuse_by_hand(self._item)
         scenario, settings = _scenario(program, parameters)
         if lacking := missing(scenario):
             pytest.skip(_lacks(scenario, lacking))
@@ -180,8 +183,10 @@ class Race:
         from lab.catalogue import missing
         from lab.exploration import explore
         from lab.pytest_race import at_hand
+        from lab.pytest_redis import refuse_by_hand
         from lab.pytest_settings import explore_settings
 
+        refuse_by_hand(self._item)
         scenario, _ = _scenario(program, {})
         if lacking := missing(scenario):
             pytest.skip(_lacks(scenario, lacking))
@@ -197,8 +202,10 @@ class Race:
         """
         from lab.exploration import replay
         from lab.pytest_race import at_hand
+        from lab.pytest_redis import refuse_by_hand
         from lab.search.token import Token
 
+        refuse_by_hand(self._item)
         scenario, _ = _scenario(program, {})
         read = Token.read(token.schedule if isinstance(token, Finding) else token)
         settings = {"parameters": dict(read.origin.parameters), **settings}
@@ -237,6 +244,20 @@ def race(request: pytest.FixtureRequest) -> Race:
     the schedule of a token.
     """
     return Race(request.node)
+
+
+@pytest.fixture
+def race_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A Redis server for the test: `race_redis.client()`, `race_redis.key(name)`, `race_redis.url`.
+
+    To a test with the marker `race` each command is one step, times to live are of the virtual
+    clock, and no run sees a key of another. The server is that of REDIS_URL, the one of the extra
+    [redis] or one in PATH; where there is none, the test is skipped.
+    """
+    from lab.pytest_redis import server_of
+
+    with server_of(request.node) as server:
+        yield server
 
 
 @pytest.fixture
@@ -393,10 +414,11 @@ def _scenario(program: Program, parameters: dict[str, Any]) -> tuple[Scenario, d
         return scenario, {name: str(value) for name, value in parameters.items()}
     assert callable(program)
     # A function that declares nothing takes any value, and is held to nothing.
+    body = functools.partial(program, **parameters)
     return Scenario(
         family=program.__module__.rpartition(".")[2],
         name=getattr(program, "__name__", type(program).__name__),
-        body=functools.partial(program, **parameters),
+        body=body,
         expects=frozenset(),
         may_show=frozenset(),
         fixes="",
@@ -404,6 +426,7 @@ def _scenario(program: Program, parameters: dict[str, Any]) -> tuple[Scenario, d
         needs=(),
         zombie_after=Limits.zombie_after,
         time_limit=Limits.seconds,
+        server=taken_by(body),
     ), {}
 
 

@@ -19,6 +19,7 @@ import pytest
 from lab.exploration import explore, replay
 from lab.finding import Result, Verdict
 from lab.pytest_body import Body, replaced, temporary_directory
+from lab.pytest_redis import demanded
 from lab.pytest_settings import explore_settings, strict
 from lab.pytest_surroundings import surroundings
 from lab.replayable import of_program
@@ -50,8 +51,13 @@ def under_control(item: pytest.Function, marker: pytest.Mark) -> Iterator[None]:
 
     def runtest() -> None:
         mistake = ""
+        server = "server" if demanded(item) else ""
         try:
-            result = _run(item, body, _settings(marker, item.config, item.nodeid))
+            result = _run(
+                item,
+                Function(item.nodeid, body, server),
+                _settings(marker, item.config, item.nodeid),
+            )
         except (LabError, LookupError, ValueError) as error:
             mistake = str(error)
         if mistake:  # told by itself, and not as what happened while that was handled
@@ -110,7 +116,7 @@ def _settings(marker: pytest.Mark, config: pytest.Config, name: str) -> dict[str
     return settings
 
 
-def _run(item: pytest.Function, body: Body, settings: dict[str, Any]) -> Result:
+def _run(item: pytest.Function, program: Function, settings: dict[str, Any]) -> Result:
     token, limit = settings.pop(_REPLAY, None), settings.pop("time_limit", None)
     around = surroundings(item.config)
     limits = Limits(
@@ -120,13 +126,12 @@ def _run(item: pytest.Function, body: Body, settings: dict[str, Any]) -> Result:
     )
     if around.objects:
         settings["jobs"] = 1  # two runs at once would meet in them
-    program = Function(item.nodeid, body)
     wanted = Target(Origin(Source.TEST, (item.nodeid,)), item.nodeid, program, limits)
     try:
         if token is not None:
             result = replay(token, wanted, strict_races=settings.get("strict_races", False))
             if item.config.option.usepdb and result.verdict is Verdict.FAILED:
-                _debug(item, body, wanted, token)
+                _debug(item, wanted, token)
             return result
         return explore(wanted, **settings)
     except LabError as error:
@@ -138,10 +143,12 @@ def _run(item: pytest.Function, body: Body, settings: dict[str, Any]) -> Result:
         return _observed(program, limits)
 
 
-def _debug(item: pytest.Function, body: Body, wanted: Target, token: str) -> None:
+def _debug(item: pytest.Function, wanted: Target, token: str) -> None:
     from lab.pytest_debugger import debug  # heavy, and seldom wanted
 
-    debug(item, body, wanted, Token.read(token))
+    assert isinstance(wanted.program, Function)
+    assert isinstance(wanted.program.body, Body)
+    debug(item, wanted.program.body, wanted, Token.read(token))
 
 
 def uncontrolled(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
@@ -161,7 +168,7 @@ def _observed(program: Function, limits: Limits) -> Result:
     from lab.verdict import conclude
 
     began = time.monotonic()
-    trace = observe_body(program.name, program.body, limits=limits)
+    trace = observe_body(program.name, program.body, server=program.server, limits=limits)
     kept = tuple(each for each in trace.objects if not limits.keeps(each.name))
     trace = replace(trace, objects=kept)
     return conclude([trace], scenario=program.name, seconds=time.monotonic() - began)

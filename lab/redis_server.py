@@ -12,11 +12,13 @@ the body is called with a server of one's own: `get_then_set(RedisServer("redis:
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import redis
@@ -57,6 +59,32 @@ class RedisServer:
     def key(self, name: str) -> str:
         """The key that has this name for the program."""
         return f"{self.prefix}{name}"
+
+
+def taken_by(program: Callable[..., Any]) -> str:
+    """The parameter of a function that takes a server; "" if none does.
+
+    It has that type and no default. An annotation that is a text is not evaluated, since that may
+    need what only type checkers import.
+    """
+    try:
+        parameters = inspect.signature(program).parameters.values()
+    except (TypeError, ValueError):  # of something built in nothing is known
+        return ""
+    return next(
+        (
+            each.name
+            for each in parameters
+            if each.default is each.empty and _is_server(each.annotation)
+        ),
+        "",
+    )
+
+
+def _is_server(annotation: object) -> bool:
+    if isinstance(annotation, str):
+        return annotation.rpartition(".")[2] == RedisServer.__name__
+    return annotation is RedisServer
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lab import redis_server
 from lab.finding import Kind
+from lab.redis_server import taken_by
 from lab.run.limits import LabError, Limits
 from lab.scenario import Scenario, declared
 from lab.search.token import Origin, Source
@@ -127,8 +129,14 @@ def _of_scenario(
 def _of_function(body: Callable[..., Any], limits: Limits) -> Target:
     from lab.run.root import Function
 
-    origin = Origin(Source.FUNCTION, (_name(body),))
-    return Target(origin, origin.name, Function(origin.name, body), limits)
+    origin, server = Origin(Source.FUNCTION, (_name(body),)), taken_by(body)
+    return Target(
+        origin,
+        origin.name,
+        Function(origin.name, body, server),
+        limits,
+        lacking=redis_server.lacking() if server else (),
+    )
 
 
 def _name(body: Callable[..., Any]) -> str:

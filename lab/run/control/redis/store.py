@@ -62,7 +62,8 @@ class Store:
         self._client.ping()
         self._prefix = serving.server.prefix.encode()
         self.address = _address(serving.server.url)
-        self.expiry = Expiry(self._client, serving.server.prefix)
+        # A server that nobody else uses is the run's with all its keys.
+        self.expiry = Expiry(self._client, "" if serving.own else serving.server.prefix)
         self._connections: dict[int, Connection] = {}
         self._seen = (0, 0)
         self.stirred = False
