@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import subprocess
 import sys
-import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import pytest
 
-PLANT = Path(__file__).with_name("planted.py")
-EXPECTED = {
-    node.name: (ast.get_docstring(node) or "").split()
-    for node in ast.parse(PLANT.read_text()).body
-    if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-}
+from tests.guard.sessions import CLEANS, DOUBT, EXPECTED, PLANT, Told, junit, session
 
 
 def at(line: str, below: int = 0) -> str:
@@ -29,55 +19,10 @@ def at(line: str, below: int = 0) -> str:
     return f"test_planted.py:{number + below}"
 
 
-@dataclass(frozen=True)
-class Told:
-    """What a session said of its tests."""
-
-    output: str
-    leaks: Mapping[str, list[tuple[str, str]]]
-    """Of each test, the kinds and what was said of each."""
-    failed: frozenset[str]
-
-    def kinds(self, test: str) -> list[str]:
-        return sorted(kind for kind, _ in self.leaks[test])
-
-
-DOUBT = "lab-guard-doubt:"
-_ALONE = ("-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:asyncio")
-"""Installed for other tests; randomly would shuffle these."""
-_JUNIT = ("--junitxml=junit.xml", "-o", "junit_family=xunit1")
-
-
-def session(place: Path, *arguments: str, **files: str) -> Told:
-    """Run a suite under the guard, in a directory of its own, and read its JUnit file."""
-    for name, text in files.items():
-        (place / f"{name}.py").write_text(text)
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-    (place / "tmp").mkdir()
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", *_ALONE, *_JUNIT, *arguments],
-        cwd=place,
-        env=inherited | {"PLANT": uuid.uuid4().hex[:8], "TMPDIR": str(place / "tmp")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (place / "junit.xml").exists(), run.stdout + run.stderr
-    cases = list(ET.parse(place / "junit.xml").iter("testcase"))  # noqa: S314  # our own file
-    leaks: dict[str, list[tuple[str, str]]] = {case.attrib["name"]: [] for case in cases}
-    for case in cases:
-        for told in case.iter("property"):
-            kind = told.attrib["name"].removeprefix("lab-guard:")
-            leaks[case.attrib["name"]].append((kind, told.attrib["value"]))
-    failed = {c.attrib["name"] for c in cases if any(e.tag in {"error", "failure"} for e in c)}
-    return Told(run.stdout + run.stderr, leaks, frozenset(failed))
-
-
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Told:
     place = tmp_path_factory.mktemp("planted")
-    options = ("--lab-guard=error", "--lab-guard-clean", "-o", "lab_guard_window=20")
-    return session(place, *options, test_planted=PLANT.read_text())
+    return session(place, *CLEANS, test_planted=PLANT.read_text())
 
 
 def test_the_plant_is_worth_the_name() -> None:
@@ -148,6 +93,22 @@ def test_a_warning_fails_nothing_and_is_in_the_table(pytester: pytest.Pytester) 
     output = inline(pytester, "--lab-guard=warn")
     assert "2 things left behind by 1 of 1 test: 2 fd" in output
     assert "1 passed in" in output
+
+
+@pytest.mark.parametrize("family", ["xunit1", "xunit2"])
+def test_a_junit_file_of_either_family_has_the_leaks_of_a_test_that_fails_too(
+    pytester: pytest.Pytester, family: str
+) -> None:
+    failing = f"{PIPE}def test_other():\n    os.pipe()\n    assert 0\n"
+    options = ("--junitxml=junit.xml", "-o", f"junit_family={family}")
+    inline(pytester, "--lab-guard=warn", *options, test=failing)
+    leaks, failed = junit(pytester.path / "junit.xml")
+    assert {test: [kind for kind, _ in left] for test, left in leaks.items()} == {
+        "test_it": ["fd", "fd"],
+        "test_other": ["fd", "fd"],
+    }
+    assert failed == {"test_other"}
+    assert all(told.startswith("fd pipe:[") for left in leaks.values() for _, told in left)
 
 
 @pytest.mark.parametrize(
@@ -322,43 +283,6 @@ def test_what_goes_in_time_is_no_leak_and_a_failure_keeps_none(tmp_path: Path) -
         "test_that_fails_holds_what_its_frames_hold": [],
         "test_that_leaves_after_it_failed": ["fd", "fd"],
     }
-
-
-SIDE_BY_SIDE = """
-import os, subprocess, time, pytest
-from multiprocessing import resource_tracker, shared_memory
-
-@pytest.mark.parametrize("number", range(8))
-def test_leaks(number, tmp_path_factory):
-    place = tmp_path_factory.getbasetemp().parent
-    (place / str(number)).touch()
-    until = time.monotonic() + 20
-    while sum((place / str(each)).exists() for each in range(8)) < 8:
-        assert time.monotonic() < until, "the others have not come"
-        time.sleep(0.01)
-    memory = shared_memory.SharedMemory(f"side-{os.environ['PLANT']}-{number}", True, 10)
-    memory.close()
-    resource_tracker.unregister(memory._name, "shared_memory")
-    subprocess.run(f"sleep 6{number} &", shell=True, stdout=subprocess.DEVNULL)
-    open(f"/dev/shm/side-{os.environ['PLANT']}-{number}.txt", "w").close()
-"""
-
-
-@pytest.mark.parametrize("isolation", ["auto", "snapshots"])
-def test_eight_workers_that_leak_at_once_are_each_blamed_for_their_own(
-    tmp_path: Path, isolation: str
-) -> None:
-    options = ("--lab-guard=error", "--lab-guard-clean", "-o", "lab_guard_window=20")
-    isolated = ("-n", "8", "--lab-isolation", isolation)
-    told = session(tmp_path, *options, *isolated, test_it=SIDE_BY_SIDE)
-    for number in range(8):
-        found = told.leaks[f"test_leaks[{number}]"]
-        assert sorted(kind for kind, _ in found) == ["orphan", "posix-shm", "temp-file"], (
-            told.output
-        )
-        assert all(f"-{number}" in said or f"sleep 6{number}" in said for _, said in found)
-    assert told.output.count("= lab guard =") == 1
-    assert "24 things left behind by 8 of 8 tests" in told.output
 
 
 def test_start_up_without_the_guard_loads_none_of_it() -> None:
