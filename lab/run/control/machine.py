@@ -133,8 +133,12 @@ class Machine:
 
     @staticmethod
     def sleeps(task: Task) -> bool:
-        """Whether the kernel has put a task to sleep inside its call."""
-        return state(task.tid) in "SD"
+        """Whether the kernel has put a task to sleep inside its call, until others do something.
+
+        D, which no signal breaks, is a wait for a disk or for a lock inside the kernel, over by
+        itself; but a parent after vfork waits so for its child.
+        """
+        return state(task.tid) in ("SD" if task.where is Where.VFORK_PARENT else "S")
 
     def resume(self, task: Task, request: int = ptrace.CONT) -> None:
         """Let a task go on, delivering what is to be delivered."""
