@@ -11,7 +11,7 @@ import select
 import socket
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lab.kernel import procfs
@@ -290,9 +290,15 @@ def _lock_on(world: World, task: Task, number: int, target: str) -> str:
     return world.lock_on(status.st_dev, status.st_ino)
 
 
-def share_positions(world: World, task: Task) -> None:
-    """A fork: from now on two processes read and write where the other left off."""
-    for number in _descriptors(task):
+def share_positions(world: World, task: Task, numbers: Iterable[int] | None = None) -> None:
+    """From now on two processes read and write where the other left off.
+
+    Args:
+        world: the run.
+        task: whose descriptors these are.
+        numbers: those that it sends to another; None, a fork: all.
+    """
+    for number in _descriptors(task) if numbers is None else numbers:
         target = target_of(task, number)
         if target.startswith("/") and (identity := world.names.of_file(target)):
             world.names.shared_positions.add(identity)

@@ -7,6 +7,9 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
+import lab
 from lab.detect import findings
 from lab.finding import Kind
 from lab.run.control import Runner, in_controller
@@ -14,6 +17,7 @@ from lab.run.root import Function
 from lab.search.dependence import Footprints, dependent
 from lab.search.strategy import Pending, Point
 from lab.trace import Action, Trace
+from tests.run.control.conftest import Compile
 from tests.run.control.controlled import completed, explore, in_children, order, run, steps
 
 
@@ -87,6 +91,63 @@ def test_processes_with_a_common_position_write_one_after_the_other() -> None:
         places(trace, "/tmp/f")[-2:] == [("write", 6, 5), ("write", 11, 5)] for trace in traces
     )
     assert lost(traces) == set()
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["sendmsg", "sendmmsg"])
+def test_a_descriptor_that_was_sent_has_a_common_position(several: bool, compiled: Compile) -> None:
+    """Who reads first gets the first byte: the sender of the descriptor or its receiver."""
+    program = compiled(_SENDS_A_DESCRIPTOR, *(["-DSEVERAL"] if several else []))
+
+    result = lab.explore(list(program.arguments), strategy="dpor", schedules=60, shrinking=0)
+
+    assert result.exhausted
+    assert [finding.kind for finding in result.findings] == [Kind.CRASH]
+    assert result.seen_in == (result.runs // 2,)
+
+
+_SENDS_A_DESCRIPTOR = r"""
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+    int ends[2], file = open("/tmp/f", O_RDWR | O_CREAT, 0600);
+    write(file, "ab", 2);
+    close(file);  // or both had it since the fork
+    char byte = 0, control[CMSG_SPACE(sizeof(int))] = {0};
+    struct iovec part = {&byte, 1};
+    struct mmsghdr messages[1] = {0};
+    struct msghdr *message = &messages[0].msg_hdr;
+    message->msg_iov = &part;
+    message->msg_iovlen = 1;
+    message->msg_control = control;
+    message->msg_controllen = sizeof control;
+    socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+    if (!fork()) {
+        recvmsg(ends[1], message, 0);
+        read(*(int *)CMSG_DATA(CMSG_FIRSTHDR(message)), &byte, 1);
+        _exit(byte == 'b' ? 0 : 1);
+    }
+    int own = open("/tmp/f", O_RDONLY);
+    struct cmsghdr *rights = CMSG_FIRSTHDR(message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof own);
+    memcpy(CMSG_DATA(rights), &own, sizeof own);
+#ifdef SEVERAL
+    sendmmsg(ends[0], messages, 1, 0);
+#else
+    sendmsg(ends[0], message, 0);
+#endif
+    read(own, &byte, 1);
+    int status;
+    wait(&status);
+    unlink("/tmp/f");
+    return WEXITSTATUS(status);
+}
+"""
 
 
 def log(line: bytes) -> None:

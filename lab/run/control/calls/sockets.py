@@ -7,9 +7,15 @@ misses none.
 
 from __future__ import annotations
 
+import socket
+import struct
+from array import array
+from collections.abc import Iterator
+
 from lab.kernel.arch import Registers
+from lab.kernel.window import Space
 from lab.run.control.calls.descriptors import DescriptorCall, receive, send
-from lab.run.control.opened import inode_of, opened_by, port_of
+from lab.run.control.opened import inode_of, opened_by, port_of, share_positions
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.world import Model, World
 from lab.trace import Action
@@ -102,6 +108,10 @@ _ANY_PORT = "inet:any"
 
 def _send(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     """A datagram goes to the object that its address names, and not to its sender's socket."""
+    if name in _MESSAGES:
+        # Whoever receives them has the same open files, as a child has after a fork.
+        for message in _messages(name, regs):
+            share_positions(world, task, _descriptors_in(task.space, message))
     operation = send(world, task, name, regs)
     if operation is None:
         return None
@@ -113,6 +123,37 @@ def _send(world: World, task: Task, name: str, regs: Registers) -> Operation | N
         operation.also = (*operation.also, operation.object)
         operation.object = address
     return operation
+
+
+_MESSAGES = ("sendmsg", "sendmmsg")
+_MMSGHDR = 64
+"""Bytes of a mmsghdr: a msghdr, and how much of it was sent."""
+_CONTROL = 32
+"""Where a msghdr has the address of what accompanies the message, and behind it the length."""
+_MOST_MESSAGES, _MOST_CONTROL = 1024, 1 << 16
+"""The kernel takes no more."""
+_CMSG = struct.Struct("=Qii")
+
+
+def _messages(name: str, regs: Registers) -> range:
+    """The addresses of the msghdr structures that a call is given."""
+    number = min(regs[2] & 0xFFFFFFFF, _MOST_MESSAGES) if name == "sendmmsg" else 1
+    return range(regs[1], regs[1] + number * _MMSGHDR, _MMSGHDR)
+
+
+def _descriptors_in(space: Space, message: int) -> Iterator[int]:
+    """The descriptors that a message takes with it (SCM_RIGHTS)."""
+    place, length = space.word(message + _CONTROL), space.word(message + _CONTROL + 8)
+    data = space.read(place, min(length, _MOST_CONTROL)) if place else b""
+    at = 0
+    while at + _CMSG.size <= len(data):
+        size, level, kind = _CMSG.unpack_from(data, at)
+        if size < _CMSG.size:
+            return
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            passed = data[at + _CMSG.size : at + size]
+            yield from array("i", passed[: len(passed) // 4 * 4])
+        at += (size + 7) & ~7
 
 
 def _settle(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
