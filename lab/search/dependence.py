@@ -17,7 +17,8 @@ and independence needs an argument:
   only what may change that. Exits of two children do not meet. It also closes what it has open and
   gives back what it holds;
 - two who close a stream do not meet: what others notice is that nobody has it open any more;
-- a signal may change what its receiver does next, whatever that is; and its arrival, unless it is
+- a signal may change what its receiver does next, whatever that is; one to a group, or to all,
+  meets everything, for who they are is a question of order too. Its arrival, unless it is
   known that there is a handler, may end the process and close all that it has;
 - a file is found by the directories above it, and goes by its first name if it has several; a
   symbolic link is met by who uses it and by who changes it; the list of a directory meets
@@ -48,6 +49,9 @@ _OPENED_BY_LOOKING = ("file:", "posix-shm:", "posix-sem:")
 """What an open that succeeds leaves as it was; it makes a queue, and is half of a FIFO."""
 _HELD = ("lock:", "sysv-sem:")
 """What an end gives back, which is more than to close it."""
+PROCESSES = "processes"
+"""What a signal to a group, or to all, has to do with besides: who they are depends on forks, on
+exits and on who has joined or left."""
 _CLOCK = "the clock"
 _PROCESS = re.compile(r"P\d+")
 _EXACT_CALLS = frozenset({"load", "store", "update", "futex", "semop", "semtimedop"})
@@ -213,7 +217,7 @@ class Footprints:
     @staticmethod
     def _sent(process: str, step: Event | Pending) -> Footprint:
         number = step.after[0] if isinstance(step, Event) and step.after else None
-        if step.object == "processes" or number is None or number in _UNSTOPPABLE:
+        if PROCESSES in step.also or number is None or number in _UNSTOPPABLE:
             return Footprint(process, everything=True)
         target = Touch(_life(step.object), changes=False)
         if number == 0:  # it only asks

@@ -231,7 +231,8 @@ class _Known:
             self._parents[child] = process
             _join(self._processes.setdefault(child, {}), clock)
         elif event.action is Action.SIGNAL:
-            self._give(_signals(event.object), _WHOLE, clock)
+            for receiver in event.object.split():
+                self._give(_signals(receiver), _WHOLE, clock)
         elif event.action is Action.EXIT:
             self._give(_signals(self._parents.get(process, "")), _WHOLE, clock)
         elif _is(event, _GIVES) or (atomic and event.action is Action.WRITE):

@@ -182,7 +182,7 @@ def test_a_signal_that_cannot_be_handled_meets_everything() -> None:
     killed = step("P0", Action.SIGNAL, "P1", after=bytes([9]))
 
     assert meet(killed, load("P2"))
-    assert meet(step("P0", Action.SIGNAL, "processes", after=bytes([15])), load("P2"))
+    assert meet(step("P0", Action.SIGNAL, "P1", after=bytes([15]), also=("processes",)), load("P2"))
     assert meet(Pending("P0", Action.SIGNAL, "P1"), load("P2"))  # type: ignore[arg-type]
 
 

@@ -194,6 +194,13 @@ def test_a_signal_tells_its_receiver_when_it_arrives() -> None:
     assert not _ordered(store("P1"), sent, load("P2"))
 
 
+def test_a_signal_to_many_tells_each_of_them() -> None:
+    sent = step("P1", Action.SIGNAL, "P3 P2", after=b"\x0a", result=0, also=("processes",))
+    arrives = step("P2", Action.DELIVER, "P2", call="SIGUSR1")
+
+    assert _ordered(store("P1"), sent, arrives, load("P2"))
+
+
 def test_a_place_that_is_updated_atomically_orders_like_a_lock() -> None:
     def update(process: str) -> Event:
         return step(process, Action.UPDATE, "shm:/lock", call="update", offset=0, size=4)

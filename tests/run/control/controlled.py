@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import lab
 from lab.run.control import Runner, in_controller
 from lab.run.limits import Limits
 from lab.run.root import Command, Function, Program
@@ -94,6 +95,13 @@ def endings(traces: Collection[Trace]) -> set[Ending]:
 def outputs(traces: Collection[Trace]) -> set[str]:
     """What the runs printed."""
     return {trace.output for trace in traces}
+
+
+def outcomes(body: Callable[[], lab.Tally]) -> set[str]:
+    """Everything that can come out, by a search that runs every order of dependent steps."""
+    result = lab.explore(body, strategy="dpor", schedules=60, shrinking=0)
+    assert result.exhausted
+    return {outcome.result for outcome in result.outcomes}
 
 
 def steps(trace: Trace, *actions: Action, of: str = "") -> list[Event]:

@@ -24,7 +24,7 @@ PRIVATE = frozenset(
     """
     fstatfs statfs ustat brk rt_sigreturn sigaltstack mincore madvise msync mlock munlock mlockall
     munlockall mlock2 getpid gettid getuid geteuid getgid getegid getgroups getresuid
-    getresgid getpgid getpgrp getsid setuid setgid setreuid setregid setgroups setresuid setresgid
+    getresgid setuid setgid setreuid setregid setgroups setresuid setresgid
     setfsuid setfsgid capget capset uname getrlimit setrlimit prlimit64 getrusage sysinfo times
     getpriority setpriority sched_setparam sched_getparam sched_setscheduler sched_getscheduler
     sched_get_priority_max sched_get_priority_min sched_rr_get_interval sched_setattr sched_getattr
@@ -33,7 +33,7 @@ PRIVATE = frozenset(
     membarrier seccomp umask getcwd chdir fchdir dup getsockname
     getpeername getsockopt setsockopt epoll_create epoll_create1 epoll_ctl signalfd
     signalfd4 timerfd_create memfd_secret
-    pidfd_getfd fadvise64 readahead fsync fdatasync sync syncfs sync_file_range rt_sigpending
+    pidfd_getfd fadvise64 readahead fsync fdatasync sync syncfs sync_file_range
     clock_getres timer_getoverrun kcmp mbind set_mempolicy get_mempolicy set_mempolicy_home_node
     migrate_pages move_pages pkey_alloc pkey_free process_mrelease landlock_create_ruleset
     landlock_add_rule landlock_restrict_self get_kernel_syms query_module nfsservctl

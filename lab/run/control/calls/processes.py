@@ -108,9 +108,9 @@ class Change(CallOperation):
 
     action = Action.WRITE
 
-    def __init__(self, name: str, regs: Registers, process: Process) -> None:
+    def __init__(self, name: str, regs: Registers, thing: str) -> None:
         super().__init__(name, regs)
-        self.object = process.name
+        self.object = thing
 
     def perform(self, task: Task) -> Effect:
         """Make the call."""
@@ -127,6 +127,8 @@ class WaitForChild(CallOperation):
         self.world, self.process = world, task.process
         self.options = self.argument(2 if name == "wait4" else 3)
         self.object = " ".join(child.name for child in self._candidates())
+        if self._wanted()[0] == os.P_PGID:
+            self.also = tuple(_group(child) for child in self.process.children)
         self.waits_for = f"the exit of {' or '.join(self.on()) or 'a child'}"
         self.waits = not self.options & _WNOHANG
 
@@ -226,25 +228,25 @@ def _wait(world: World, task: Task, name: str, regs: Registers) -> Operation:
 
 def _set_group(world: World, task: Task, name: str, regs: Registers) -> Operation:
     process = world.by_pid(regs[0] & 0xFFFFFFFF) if name == "setpgid" else None
-    return Change(name, regs, process or task.process)
+    return Change(name, regs, _group(process or task.process))
 
 
 def _prctl(_world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    return Change(name, regs, task.process) if regs[0] & 0xFFFFFFFF in _NOTICED else None
+    return Change(name, regs, task.process.name) if regs[0] & 0xFFFFFFFF in _NOTICED else None
 
 
 _NOTICED = (1, 36)
 """PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER."""
 
 
-class AskParent(CallOperation):
-    """getppid, whose answer is another once the parent has ended."""
+class Ask(CallOperation):
+    """A question whose answer others may change: for a process's parent, group, signals."""
 
     action = Action.READ
 
-    def __init__(self, name: str, regs: Registers, parent: Process) -> None:
+    def __init__(self, name: str, regs: Registers, thing: str) -> None:
         super().__init__(name, regs)
-        self.object = parent.name
+        self.object = thing
 
     def perform(self, task: Task) -> Effect:
         """Ask."""
@@ -253,11 +255,23 @@ class AskParent(CallOperation):
 
 def _ask_parent(_world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     parent = task.process.parent
-    return AskParent(name, regs, parent) if parent else None  # the root's is no part of the run
+    return Ask(name, regs, parent.name) if parent else None  # the root's is no part of the run
+
+
+def _ask_group(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    which = 0 if name == "getpgrp" else regs[0] & 0xFFFFFFFF
+    process = world.by_pid(which) if which else task.process
+    return Ask(name, regs, _group(process)) if process else None
+
+
+def _group(process: Process) -> str:
+    """What stands in the trace for the group and the session that a process is in."""
+    return f"group:{process.name}"
 
 
 TABLE: dict[str, Model] = {
     "getppid": _ask_parent,
+    **dict.fromkeys(("getpgid", "getpgrp", "getsid"), _ask_group),
     "fork": _fork,
     "vfork": _fork,
     "clone": _clone,

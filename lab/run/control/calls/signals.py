@@ -13,13 +13,16 @@ import signal
 
 from lab.kernel import procfs
 from lab.kernel.arch import Registers
+from lab.run.control.calls.processes import Ask
 from lab.run.control.robust import note as note_locks
 from lab.run.control.task import CallOperation, Effect, Operation, Process, Task
 from lab.run.control.timing import timespec
 from lab.run.control.world import Model, World
+from lab.search.dependence import PROCESSES
 from lab.trace import Action
 
 _TO_THREAD = frozenset({"tgkill", "rt_tgsigqueueinfo"})
+_TO_MANY = frozenset({"kill", "rt_sigqueueinfo"})
 _NEVER_BLOCKED = ~((1 << 8) | (1 << 18))
 """Every signal but SIGKILL and SIGSTOP, as a mask."""
 
@@ -164,7 +167,10 @@ def _kill(world: World, task: Task, name: str, regs: Registers) -> Operation | N
     targets = _targets(world, task, name, _signed(regs[0]))
     if number == 0 and not targets:
         return None
-    return Send(world, name, regs, targets, number)
+    operation = Send(world, name, regs, targets, number)
+    if name in _TO_MANY and _signed(regs[0]) <= 0:
+        operation.also = (PROCESSES,)
+    return operation
 
 
 def _targets(world: World, task: Task, name: str, identity: int) -> list[Process]:
@@ -246,6 +252,10 @@ def _wait(world: World, task: Task, name: str, regs: Registers) -> Operation:
     return WaitForSignal(world, task, name, regs)
 
 
+def _ask_pending(_world: World, task: Task, name: str, regs: Registers) -> Operation:
+    return Ask(name, regs, task.process.name)
+
+
 def _signed(value: int) -> int:
     value &= 0xFFFFFFFF
     return value - (1 << 32) if value >> 31 else value
@@ -259,4 +269,5 @@ TABLE: dict[str, Model] = {
     "pause": _pause,
     "rt_sigsuspend": _pause,
     "rt_sigtimedwait": _wait,
+    "rt_sigpending": _ask_pending,
 }
