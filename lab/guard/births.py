@@ -23,6 +23,12 @@ from types import FrameType
 from typing import Any
 
 from lab.guard.leak import Birth
+from lab.guard.owners import Owners
+
+# Bound before a test can replace them. The guard must not meet what a test makes of them, which may
+# count their calls, answer for another process, or forbid whatever blocks in an event loop.
+_getcwd, _getpid, _readlink = os.getcwd, os.getpid, os.readlink
+_normal, _text = os.path.normpath, os.fsdecode
 
 _MOST = 10_000
 """Events of a sort that are kept for one test: of more, the last are not."""
@@ -37,7 +43,7 @@ _SINGLETONS = {
     for name in ("resource_tracker", "forkserver", "resource_sharer", "heap")
 }
 """Modules that make one thing for the whole process, whoever asks for it first."""
-_MACHINERY = frozenset(("xdist", "execnet", "coverage", "pytest_cov", "_pytest", "pytest_timeout"))
+_MACHINERY = frozenset(("xdist", "coverage", "pytest_cov", "_pytest", "pytest_timeout"))
 
 
 class Births:
@@ -61,8 +67,8 @@ class Births:
         """Where pytest makes temporary directories, which it clears itself."""
         self.locks = True
         """Whether a lock was taken or released since somebody looked."""
-        self.owners: dict[int, str] = {}
-        """id of an object that a wider fixture made, and which fixture: what its methods make."""
+        self.owners = Owners()
+        """Whose the objects are that wider fixtures gave."""
         self.foreign: dict[int, str] = {}
         """Threads that were there before the test, and whose they are."""
         self.note: Callable[[str, str], None] | None = None
@@ -138,7 +144,7 @@ class Births:
                     return None  # Python reads a module: it closes that file itself
                 owner = owner or f"import of {inner}"
                 break
-            owner = owner or _SINGLETONS.get(file, "") or self._fixture_of(frame)
+            owner = owner or _SINGLETONS.get(file, "") or self.owners.of_caller(frame)
             if not where and not _is_python(file):
                 package = _package(file)
                 if package in _MACHINERY:
@@ -150,11 +156,6 @@ class Births:
             frame = frame.f_back
         return Birth(where, owner or self.foreign.get(threading.get_ident(), ""))
 
-    def _fixture_of(self, frame: FrameType) -> str:
-        if self.owners and frame.f_code.co_argcount and frame.f_code.co_varnames[0] == "self":
-            return self.owners.get(id(frame.f_locals.get("self")), "")
-        return ""
-
     def _on_path(self, path: object) -> None:
         if isinstance(path, str | bytes) and path and (birth := self._birth()):
             place = _absolute(path)
@@ -163,19 +164,19 @@ class Births:
             self._made(place, birth)
 
     def _on_bind(self, address: object) -> None:
-        path = os.fsdecode(address) if isinstance(address, str | bytes) else ""
+        path = _text(address) if isinstance(address, str | bytes) else ""
         if path[:1] not in ("", "\0") and (birth := self._birth()):
             self._made(_absolute(path), birth, always=True)
 
     def _made(self, place: str, birth: Birth, *, always: bool = False) -> None:
-        if os.getpid() != self.pid:
+        if _getpid() != self.pid:
             if self.note and (place.startswith("/dev/shm/") or always):
                 self.note(place, birth.where)
         elif len(self.paths) < _MOST:
             self.paths[place] = birth
 
     def _on_folder(self, path: object) -> None:
-        if not isinstance(path, str | bytes) or os.getpid() != self.pid:
+        if not isinstance(path, str | bytes) or _getpid() != self.pid:
             return
         if len(self.folders) < _MOST:
             place = _absolute(path)
@@ -188,10 +189,10 @@ class Births:
     def _on_number(self, number: object) -> None:
         if not isinstance(number, int) or number < 0 or not (birth := self._birth()):
             return
-        if os.getpid() == self.pid:
+        if _getpid() == self.pid:
             self.numbers[number] = birth
         try:
-            target = os.readlink(f"/proc/self/fd/{number}")
+            target = _readlink(f"/proc/self/fd/{number}")
         except OSError:
             return  # a descriptor of nothing: the call itself will say so
         if target.startswith("/dev/shm/") and target not in self.opened:
@@ -215,7 +216,7 @@ class Births:
     def _on_program(self, arguments: object) -> None:
         if len(self.programs) < _MOST and (birth := self._birth()):
             words = arguments if isinstance(arguments, list | tuple) else [arguments]
-            line = " ".join(os.fsdecode(w) if isinstance(w, bytes) else str(w) for w in words)
+            line = " ".join(_text(w) if isinstance(w, bytes) else str(w) for w in words)
             self.programs.append((line, birth))
 
 
@@ -273,8 +274,8 @@ def _named(path: object) -> object:
 
 def _absolute(path: str | bytes) -> str:
     """As it is, if it begins in a working directory that is gone."""
-    told = os.fsdecode(path)
+    told = _text(path)
     try:
-        return os.path.abspath(told)
+        return _normal(told if told.startswith("/") else f"{_getcwd()}/{told}")
     except FileNotFoundError:
         return told

@@ -13,15 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from types import FunctionType, ModuleType
 from typing import Any
 
 from lab.guard import inside
 from lab.guard.births import Births
+from lab.guard.holdings import Holdings, owned
 from lab.guard.leak import Key, Kind, Leak
 from lab.guard.ledger import Ledger
-from lab.guard.look import Look, Looker, locks_through, tasks
+from lab.guard.look import Look, Looker, date, locks_through, tasks
 from lab.guard.objects import Objects
 from lab.guard.processes import WORD, Processes, now
 
@@ -47,7 +46,7 @@ class Guard:
         self._owned: dict[Key, Leak] = {}
         """What wider fixtures have, and what is no test's."""
         self._finished: set[str] = set()
-        self._values: dict[str, list[int]] = {}
+        self._holdings = Holdings(births.owners)
         os.environ[WORD] = self.processes.word
         self.births.start()
         self._begun: tuple[Look, float, float, int] | None = None
@@ -68,7 +67,7 @@ class Guard:
         self.objects.activity = self.processes.activity() if self.processes.owners else {}
         first = self.processes.look_again()
         self._tasks = tasks()
-        self._begun = self._look(), time.time(), now(), first
+        self._begun = self._look(), date(), now(), first
 
     def end(self, patience: float, failure: BaseException | None = None) -> list[Leak]:
         """The test has ended, its fixtures are torn down: what is left, after some patience.
@@ -96,39 +95,36 @@ class Guard:
         return left
 
     @contextmanager
-    def fixture(self, owner: str) -> Iterator[Callable[[object], None]]:
-        """While a wider fixture is set up: what appears is its own. It hands over its value."""
-        before, *since = self._look(), time.time(), now(), self.processes.look_again()
+    def fixture(self, owner: str, place: object) -> Iterator[Callable[[object], None]]:
+        """While a wider fixture is set up: what appears is its own. It hands over its value.
+
+        Args:
+            owner: which one.
+            place: the class or the module that it is set up for.
+        """
+        before, *since = self._look(), date(), now(), self.processes.look_again()
+        variables = dict(getattr(place, "__dict__", {}))
         try:
-            yield lambda value: self._own(owner, value)
+            yield lambda value: self._holdings.add(owner, value, place, variables)
         finally:
             seen = self._look()
             forked = self.births.forks or self.births.programs
             if seen != before or forked:
                 mine = list(self._new(before, seen, since))
-                self._owned.update((leak.key, _owned(leak, owner)) for leak in mine)
+                self._owned.update((leak.key, owned(leak, owner)) for leak in mine)
                 self._give(mine, owner)
                 self.births.foreign = self._threads(owner) | self.births.foreign
                 threads = {int(leak.key[1]) for leak in mine if leak.kind is Kind.THREAD}
-                related = inside.related(threads)
-                self._values.setdefault(owner, []).extend(related)
-                self.births.owners.update(dict.fromkeys(related, owner))
+                self._holdings.note(owner, inside.served(threads))
 
     def finished(self, owner: str) -> None:
         """A wider fixture is finished: what it has is to be gone when the test ends."""
         self._finished.add(owner)
-        for identity in self._values.pop(owner, ()):
-            self.births.owners.pop(identity, None)
+        self._holdings.drop(owner)
 
     def forget(self, leak: Leak) -> None:
         """It was taken away."""
         self.processes.owners.pop(int(leak.key[1]) if leak.key[0] in _PROCESSES else 0, None)
-
-    def _own(self, owner: str, value: object) -> None:
-        attributes = vars(value).values() if hasattr(value, "__dict__") else ()
-        things = [each for each in (value, *attributes) if _may_make(each)]
-        self._values.setdefault(owner, []).extend(id(each) for each in things)
-        self.births.owners.update((id(each), owner) for each in things)
 
     def _threads(self, owner: str) -> dict[int, str]:
         if threading.active_count() == 1:
@@ -143,9 +139,10 @@ class Guard:
     def _left(self, before: Look, seen: Look, since: list[Any]) -> list[Leak]:
         """Of what is new, what is the test's; and what finished fixtures still have."""
         left = []
-        for leak in self._new(before, seen, since):
-            if leak.birth.owner:
+        for leak in self._holdings.claimed(list(self._new(before, seen, since))):
+            if owner := leak.birth.owner:
                 self._owned.setdefault(leak.key, leak)
+                self._give([leak], owner)
             else:
                 left.append(leak)
         for leak in list(self._owned.values()):
@@ -244,11 +241,3 @@ def _nothing_moves(left: list[Leak], seen: Look) -> bool:
     """Whether nobody is there who could still take away what is left."""
     alone = tasks() == 1 and not seen.children
     return alone and all(leak.kind in _OF_PROCESS for leak in left)
-
-
-def _owned(leak: Leak, owner: str) -> Leak:
-    return replace(leak, birth=replace(leak.birth, owner=leak.birth.owner or owner))
-
-
-def _may_make(value: object) -> bool:
-    return hasattr(value, "__dict__") and not isinstance(value, type | ModuleType | FunctionType)

@@ -10,11 +10,13 @@ import threading
 import traceback
 import weakref
 from collections.abc import Iterator
+from types import FrameType
 
 from lab.guard import singletons
 from lab.guard.births import Births, is_machinery
 from lab.guard.leak import Birth, Kind, Leak
 from lab.guard.look import Look, locks_through
+from lab.guard.owners import may_make
 
 
 def new(before: Look, now: Look, births: Births) -> Iterator[Leak]:
@@ -85,17 +87,24 @@ def _address(number: int, target: str) -> str:
 
 
 def _thread(native: int, births: Births) -> Leak:
+    owners = filter(None, map(births.owners.of, served({native})))
     for thread in threading.enumerate():
         if thread.native_id == native:
             birth = births.of_thread(thread)
-            owners = filter(None, (births.owners.get(each) for each in _related(thread)))
             birth = Birth(birth.where, birth.owner or next(owners, ""))
             return Leak((Kind.THREAD, native, 0), thread.name, birth, _runs(thread, births))
+    frame = _outermost(native)
+    name = frame.f_code.co_qualname if frame else "ended"
+    birth = Birth(owner=next(owners, ""))
+    return Leak((Kind.THREAD, native, 0), name, birth, "started by the module _thread")
+
+
+def _outermost(native: int) -> FrameType | None:
+    """Where a thread began that threading does not know; its number is minus its ident."""
     frame = sys._current_frames().get(-native)
     while frame is not None and frame.f_back is not None:
         frame = frame.f_back
-    name = frame.f_code.co_qualname if frame else "ended"
-    return Leak((Kind.THREAD, native, 0), name, note="started by the module _thread")
+    return frame
 
 
 def _runs(thread: threading.Thread, births: Births) -> str:
@@ -106,24 +115,25 @@ def _runs(thread: threading.Thread, births: Births) -> str:
     return f"it runs {getattr(target, '__qualname__', target)}{place}"
 
 
-def related(natives: set[int]) -> set[int]:
-    """Ids of the objects that some threads work for."""
-    threads = [each for each in threading.enumerate() if each.native_id in natives]
-    return {identity for thread in threads for identity in _related(thread)}
-
-
-def _related(thread: threading.Thread) -> Iterator[int]:
-    """Ids of the object whose method it runs, and of those that it was given.
+def served(natives: set[int]) -> Iterator[object]:
+    """The objects that some threads work for: whose method each runs, and what it was given.
 
     An executor starts its threads when there is work, in whatever test, and gives each a weak
     reference to itself; a server starts one for each client, and gives it a method of its own.
     """
-    target = getattr(thread, "_target", None)
-    given = (getattr(target, "__self__", None), *(getattr(thread, "_args", None) or ()))
+    given: list[object] = []
+    for thread in threading.enumerate():
+        if thread.native_id in natives:
+            target = getattr(thread, "_target", None)
+            given += [getattr(target, "__self__", None), *(getattr(thread, "_args", None) or ())]
+    for native in natives:
+        if (frame := _outermost(native)) is not None:
+            names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
+            given += [frame.f_locals.get(name) for name in names]
     for each in given:
         thing = each() if isinstance(each, weakref.ref) else each
-        if hasattr(thing, "__dict__"):
-            yield id(thing)
+        if may_make(thing):
+            yield thing
 
 
 def _handler(number: int, old: object, new: object, births: Births) -> Leak:

@@ -15,6 +15,9 @@ import tempfile
 
 from lab.guard.leak import Birth
 
+# Bound before a test can replace them, as in births.
+_close, _getpid, _open, _write = os.close, os.getpid, os.open, os.write
+
 
 class Ledger:
     """The file, in a directory that nobody else can write to."""
@@ -27,13 +30,13 @@ class Ledger:
         """In a child: write down a path that it is about to make."""
         if path == self._path:
             return  # temporary files may lie in shared memory, and opening this one is announced
-        line = json.dumps([path, where, os.getpid()]) + "\n"
+        line = json.dumps([path, where, _getpid()]) + "\n"
         with contextlib.suppress(OSError):  # the program under test must not fail for it
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            descriptor = _open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                os.write(descriptor, line.encode())
+                _write(descriptor, line.encode())
             finally:
-                os.close(descriptor)
+                _close(descriptor)
 
     def read(self) -> dict[str, Birth]:
         """What was written down so far, the last word about each path."""

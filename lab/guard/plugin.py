@@ -75,12 +75,13 @@ class GuardPlugin:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
-        self, fixturedef: pytest.FixtureDef[Any]
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, object, object]:
         """Know what a wider fixture makes."""
         if fixturedef.scope == "function":
             return (yield)
-        with self._begun().fixture(_owner(fixturedef)) as own:
+        place = getattr(request.node, "obj", None)
+        with self._begun().fixture(_owner(fixturedef), place) as own:
             value = yield
             own(value)
         return value

@@ -19,7 +19,7 @@ import sysconfig
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import posix_ipc
 import pytest
@@ -176,7 +176,7 @@ def test_what_the_methods_of_a_fixtures_value_make_is_the_fixtures(
             (tmp_path / "made").write_text("")
 
     client, other = Client(), Client()
-    births.owners = {id(client): "fixture client (module)"}
+    births.owners.add(client, "fixture client (module)")
     client.connect()
     assert births.paths[str(tmp_path / "made")].owner == "fixture client (module)"
     other.connect()
@@ -321,3 +321,22 @@ def test_a_module_found_by_its_place_is_still_read_by_python(
     assert spec.loader is not None
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
     assert str(tmp_path / "by_place.py") not in births.paths
+
+
+def test_what_a_test_puts_for_functions_of_the_system_is_not_met(
+    births: Births, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> NoReturn:
+        raise AssertionError("the guard called what the test had replaced")
+
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patched:
+        for name in ("getcwd", "getpid", "readlink", "stat", "fsdecode", "open", "write"):
+            patched.setattr(os, name, forbidden)
+        for name in ("abspath", "normpath", "realpath"):
+            patched.setattr(os.path, name, forbidden)
+        with open("made", "w") as file:
+            os.ftruncate(file.fileno(), 1)
+            number = file.fileno()
+    assert births.paths[str(tmp_path / "made")].where == here(3)
+    assert births.numbers[number].where == here(3)

@@ -167,7 +167,31 @@ def test_a_wrong_setting_ends_the_session_with_a_line(
 
 FIXTURES = """
 import concurrent.futures, http.server, os, socketserver, subprocess, threading, urllib.request
+import _thread, unittest
 import pytest
+
+class Member:  # a process with its pipes, and a thread that nobody announces
+    def __init__(self):
+        self.process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.ended = threading.Event()
+        _thread.start_new_thread(self.serve, ())
+    def serve(self):
+        self.process.stdout.read()
+        self.ended.set()
+
+class Group:
+    def __init__(self):
+        self.members = []
+    def end(self):
+        for member in self.members:
+            member.process.communicate()
+            member.ended.wait()
+
+@pytest.fixture(scope="session")
+def group():
+    group = Group()
+    yield group
+    group.end()
 
 @pytest.fixture(scope="session")
 def pool():
@@ -215,12 +239,26 @@ class TestServers:
         assert client.getresponse().read() == b""
 
 def test_after_the_class(): pass
+
+def test_first_use_of_a_group(group):
+    group.members.append(Member())
+
+class TestSetUp(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.group = Group()
+    @classmethod
+    def tearDownClass(cls):
+        cls.group.end()
+    def test_first_use_of_what_the_class_set_up(self):
+        self.group.members.append(Member())
+    def test_more_of_the_class(self): pass
 """
 
 
 def test_what_wider_fixtures_and_their_servers_have_is_not_the_tests(tmp_path: Path) -> None:
     told = session(tmp_path, "--lab-guard=error", test_it=FIXTURES)
-    assert "4 tests left nothing behind" in told.output, told.output
+    assert "7 tests left nothing behind" in told.output, told.output
     assert not told.failed
 
 
