@@ -23,11 +23,10 @@ from lab.run.control import Runner, in_controller
 from lab.run.limits import Limits
 from lab.run.root import Function
 from lab.search.dependence import Footprint, Footprints, dependent, process_of
-from lab.search.dpor import Dpor
 from lab.search.random import Random
-from lab.search.strategy import Pruned
 from lab.trace import Ending, Trace
 from scenarios import counter
+from tests.run.control.controlled import proved
 
 Body = Callable[[], Tally | None]
 
@@ -47,23 +46,6 @@ def _trace_class(trace: Trace) -> Hashable:
         known.append((name, footprint))
         names.append(name)
     return (frozenset(names), frozenset(order))
-
-
-def _proved(body: Body) -> tuple[Dpor, list[Trace]]:
-    """All runs of DPOR."""
-
-    def work(runner: Runner, _report: Callable[[object], None]) -> tuple[Dpor, list[Trace]]:
-        dpor, traces = Dpor(), []
-        while dpor.begin():
-            try:
-                trace = runner.run(dpor.choose, max_steps=1000)
-            except Pruned:
-                continue
-            dpor.end(trace)
-            traces.append(trace)
-        return dpor, traces
-
-    return in_controller(work, Function("proof", body), Limits())
 
 
 def _at_random(body: Body, runs: int) -> list[Trace]:
@@ -87,14 +69,14 @@ def test_a_guarded_counter_takes_one_run_for_each_order_of_its_lock(
     guarded: Callable[..., Tally], writers: int, increments: int, orders: int
 ) -> None:
     body = functools.partial(guarded, writers=writers, increments=increments, window=0.0)
-    dpor, traces = _proved(body)
+    dpor, traces = proved(body)
 
     assert (dpor.executions, dpor.redundant, dpor.exhausted) == (orders, 0, True)
     assert len({_trace_class(trace) for trace in traces}) == orders
     assert _results(traces) == {writers * increments}
 
 
-def test_exploring_says_what_is_proved() -> None:
+def test_exploring_says_what_isproved() -> None:
     body = functools.partial(counter.posix_guarded, writers=2, increments=2, window=0.0)
     result = lab.explore(body, strategy="dpor", schedules=50)
 
@@ -103,7 +85,7 @@ def test_exploring_says_what_is_proved() -> None:
     assert "every order of dependent steps" in result.reason
 
 
-def test_an_unguarded_counter_is_not_proved() -> None:
+def test_an_unguarded_counter_is_notproved() -> None:
     body = functools.partial(counter.posix_unguarded, writers=2, increments=1, window=0.0)
     result = lab.explore(body, strategy="dpor", schedules=50)
 
@@ -352,7 +334,7 @@ SMALL: dict[str, tuple[Body, set[int]]] = {
 @pytest.mark.parametrize("name", SMALL)
 def test_no_trace_is_left_out_and_none_is_run_twice(name: str) -> None:
     body, results = SMALL[name]
-    dpor, traces = _proved(body)
+    dpor, traces = proved(body)
     classes = [_trace_class(trace) for trace in traces]
 
     assert dpor.exhausted
@@ -362,7 +344,7 @@ def test_no_trace_is_left_out_and_none_is_run_twice(name: str) -> None:
 
 
 def test_a_lock_that_is_tried_first_has_more_traces() -> None:
-    dpor, _ = _proved(tried_lock)
+    dpor, _ = proved(tried_lock)
 
     assert dpor.executions == 34
     assert dpor.redundant <= 5
@@ -370,7 +352,7 @@ def test_a_lock_that_is_tried_first_has_more_traces() -> None:
 
 @pytest.mark.parametrize("first", ["producer", "consumer"])
 def test_the_holder_that_must_not_come_first_does_so_soon(first: str) -> None:
-    dpor, traces = _proved(functools.partial(order_of_holders, first))
+    dpor, traces = proved(functools.partial(order_of_holders, first))
     wrong = [_results([trace]) == {1} for trace in traces]
 
     assert dpor.executions == 2
@@ -378,7 +360,7 @@ def test_the_holder_that_must_not_come_first_does_so_soon(first: str) -> None:
 
 
 def test_a_deadlock_is_one_of_three_traces() -> None:
-    dpor, traces = _proved(opposite_locks)
+    dpor, traces = proved(opposite_locks)
 
     assert dpor.executions == 3
     assert sum(trace.ending is Ending.STUCK for trace in traces) == 1
@@ -386,7 +368,7 @@ def test_a_deadlock_is_one_of_three_traces() -> None:
 
 def test_no_process_takes_part_that_the_program_does_not_know() -> None:
     """The count above is of the program's own steps: whoever moves was born in the run."""
-    _, traces = _proved(any_child)
+    _, traces = proved(any_child)
 
     assert {process_of(event.process) for trace in traces for event in trace.events} == {
         "P0",

@@ -10,6 +10,7 @@ run is lost if it was wrong.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable, Sequence
 
 from lab.search.strategy import Pending, Point
@@ -20,6 +21,7 @@ _STREAMS = ("pipe:", "fifo:")
 _MESSAGES = ("posix-mq:", "sysv-mq:")
 _COUNTED = ("posix-mq:",)
 """Queues whose room is a number of messages, whatever their sizes."""
+_PROCESS = re.compile(r"P\d+")
 _ONE = 8
 """Bytes of a semaphore, at most: what reaches further acts on several of a set at once."""
 
@@ -71,7 +73,7 @@ class Availability:
             before: the steps on it until that moment.
             later: the steps on it that would come, or might, after that.
         """
-        if wanted.action not in _MAY_WAIT:
+        if wanted.action not in _MAY_WAIT and not wanted.waits:
             return Answer.YES
         if not wanted.waits:
             return Answer.PERHAPS  # it would have failed instead, and that is a step as well
@@ -84,8 +86,8 @@ class Availability:
                 return _received(wanted, before, later)
             case Action.SEND if wanted.object.startswith(_COUNTED) or _plain(wanted):
                 return self._sent(wanted, before)
-            case Action.WAIT if " " in wanted.object:
-                return _ended(before)
+            case Action.WAIT if all(map(_PROCESS.fullmatch, wanted.object.split())):
+                return _ended(before) if " " in wanted.object else Answer.PERHAPS
             case _:
                 return Answer.PERHAPS
 
@@ -130,6 +132,8 @@ def _locked(wanted: Event | Pending, before: Sequence[Event]) -> Answer:
 def _received(wanted: Event | Pending, before: Sequence[Event], later: Sequence[Event]) -> Answer:
     # Nothing comes from a stream that is empty, unless all who might send have closed it. A FIFO
     # can be opened again; but whoever is still to send into a pipe has it open.
+    if wanted.object.startswith(_STREAMS) and any(map(_moves_unseen, before)):
+        return Answer.PERHAPS
     closed = any(event.action in (Action.CLOSE, Action.EXIT, Action.EXEC) for event in before)
     is_open = wanted.object.startswith("pipe:") and any(e.action is Action.SEND for e in later)
     if wanted.object.startswith(_STREAMS) and (is_open or not closed):
@@ -142,6 +146,15 @@ def _received(wanted: Event | Pending, before: Sequence[Event], later: Sequence[
         return Answer.NO
     by_type = wanted.object.startswith("sysv-mq:")
     return Answer.PERHAPS if by_type else Answer.YES
+
+
+def _moves_unseen(event: Event) -> bool:
+    """Whether a step moved bytes of a stream, and how many is not known.
+
+    Who splices does not say which way; who sleeps in a write has sent a part of it.
+    """
+    asleep = event.action is Action.SEND and event.result is None
+    return asleep or event.action is Action.UPDATE
 
 
 def _ended(before: Sequence[Event]) -> Answer:

@@ -19,7 +19,8 @@ and independence needs an argument:
 - two who close a stream do not meet: what others notice is that nobody has it open any more;
 - a signal may change what its receiver does next, whatever that is; one to a group, or to all,
   meets everything, for who they are is a question of order too. Its arrival, unless it is
-  known that there is a handler, may end the process and close all that it has;
+  known that there is a handler, may end the process and close all that it has. The end of a parent
+  is a signal to who has asked for one then;
 - a file is found by the directories above it, and goes by its first name if it has several; a
   symbolic link is met by who uses it and by who changes it; the list of a directory meets
   everything;
@@ -52,6 +53,9 @@ _HELD = ("lock:", "sysv-sem:")
 PROCESSES = "processes"
 """What a signal to a group, or to all, has to do with besides: who they are depends on forks, on
 exits and on who has joined or left."""
+ADOPTIONS = "adoptions"
+"""What is changed by who leaves children behind and by who wants to have them."""
+_SIGNAL_DESCRIPTOR = "signalfd"
 _CLOCK = "the clock"
 _PROCESS = re.compile(r"P\d+")
 _EXACT_CALLS = frozenset({"load", "store", "update", "futex", "semop", "semtimedop"})
@@ -139,6 +143,8 @@ class Footprints:
     _parents: dict[str, str] = field(default_factory=dict)
     _handled: dict[str, frozenset[str]] = field(default_factory=dict)
     """The signals for which a process has handlers."""
+    _bound: set[str] = field(default_factory=set)
+    """Processes to which the end of their parent may send a signal, or that adopt orphans."""
     _births: int = 0
 
     def follow(self, event: Event) -> Footprint:
@@ -156,6 +162,8 @@ class Footprints:
                 name, _, what = event.after.decode(errors="replace").partition(" ")
                 handled = self._handled.get(process, frozenset())
                 self._handled[process] = handled | {name} if what == "handler" else handled - {name}
+            case Action.WRITE if event.call == "prctl":
+                self._bound.add(process)
             case _:
                 pass
         return footprint
@@ -163,7 +171,8 @@ class Footprints:
     def of(self, step: Event | Pending) -> Footprint:
         """The footprint of a step, were it the next."""
         process, also = process_of(step.process), _further(step)
-        if step.action is Action.SLEEP or (step.action is Action.WAIT and not step.object):
+        idle = step.action is Action.WAIT and not (step.object or step.also)
+        if step.action is Action.SLEEP or idle:
             return Footprint(process, (Touch(_CLOCK, closes=True),))
         match step.action:
             case Action.START:
@@ -171,10 +180,14 @@ class Footprints:
             case Action.CALL:
                 return Footprint(process, everything=True)
             case Action.FORK:
-                return Footprint(process, (Touch(_life(step.object) if step.object else "births"),))
+                return Footprint(
+                    process, (Touch(life_of(step.object) if step.object else "births"),)
+                )
             case Action.EXEC:  # it reads the program, which nobody must have open for writing
                 written = (Touch(f"written:{step.object}", changes=False),) if step.object else ()
-                return Footprint(process, _touches(process, step) + written + also)
+                # Nor can its parent choose its group after that.
+                group = Touch(group_of(process), changes=False)
+                return Footprint(process, (*_touches(process, step), *written, *also, group))
             case Action.EXIT:
                 return self._exit(process, also)
             case Action.WAIT:
@@ -198,20 +211,25 @@ class Footprints:
     def _exit(self, process: str, also: tuple[Touch, ...]) -> Footprint:
         parent = self._parents.get(process, "")
         orphans = sorted(self._children.get(process, ()))
-        touches = (Touch(_life(process)), *(Touch(_life(child)) for child in orphans), *also)
+        touches = (Touch(life_of(process)), *(Touch(life_of(child)) for child in orphans), *also)
+        if orphans:
+            touches += (Touch(ADOPTIONS, closes=True),)
+        disturbs = tuple(child for child in orphans if child in self._bound)
         if "SIGCHLD" in self._handled.get(parent, ()):
-            return Footprint(process, touches, (parent,))
+            return Footprint(process, touches, (parent, *disturbs))
         ignored = (Touch(_signals(parent), changes=False),) if parent else ()
-        return Footprint(process, touches + ignored)
+        return Footprint(process, touches + ignored, disturbs)
 
     def _waited(self, process: str, step: Event | Pending) -> tuple[Touch, ...]:
         if step.object == process:  # for a signal
             return (Touch(_signals(process)),)
         names = step.object.split()
         if names and all(name in self._parents for name in names):
-            return tuple(Touch(_life(name)) for name in names)
+            adopted = (Touch(ADOPTIONS, changes=False),) if process in self._bound else ()
+            return (*(Touch(life_of(name)) for name in names), *adopted)
         if len(names) > 1:  # for one of several descriptors
-            return tuple(Touch(name, changes=False) for name in {*names, step.object})
+            signals = (Touch(_signals(process)),) if _SIGNAL_DESCRIPTOR in names else ()
+            return (*(Touch(name, changes=False) for name in {*names, step.object}), *signals)
         return _touches(process, step)
 
     @staticmethod
@@ -219,7 +237,7 @@ class Footprints:
         number = step.after[0] if isinstance(step, Event) and step.after else None
         if PROCESSES in step.also or number is None or number in _UNSTOPPABLE:
             return Footprint(process, everything=True)
-        target = Touch(_life(step.object), changes=False)
+        target = Touch(life_of(step.object), changes=False)
         if number == 0:  # it only asks
             return Footprint(process, (target,))
         return Footprint(process, (target, Touch(_signals(step.object))), (step.object,))
@@ -248,10 +266,10 @@ def _touches(process: str, step: Event | Pending) -> tuple[Touch, ...]:
     if not step.object:
         # A new object without a name has a number: that comes from the order of making.
         return (Touch("numbers"),) if step.action is Action.CREATE else ()
-    if step.object == process:  # handlers and masks of its own
+    if step.object in (process, _SIGNAL_DESCRIPTOR):  # handlers and masks of its own
         return (Touch(_signals(process)),)
     if step.action is Action.READ and _PROCESS.fullmatch(step.object):  # whether it has ended
-        return (Touch(_life(step.object), changes=False),)
+        return (Touch(life_of(step.object), changes=False),)
     start, end = _extent(step)
     touches = [Touch(step.object, start, end, _changes(step), step.action is Action.CLOSE)]
     kind, _, path = step.object.partition(":")
@@ -293,7 +311,13 @@ def _extent(step: Event | Pending) -> tuple[float, float]:
     return (step.offset, step.offset + step.size) if exact and step.size else (0, math.inf)
 
 
-def _life(process: str) -> str:
+def group_of(process: str) -> str:
+    """What stands in the trace for the group and the session that a process is in."""
+    return f"group:{process}"
+
+
+def life_of(process: str) -> str:
+    """What is changed by the end of a process, and by who waits for that."""
     return f"the life of {process}"
 
 

@@ -54,6 +54,26 @@ def test_of_several_semaphores_at_once_nothing_is_known() -> None:
     assert _of(semop("P2", 1, 0), wide) is Answer.PERHAPS
 
 
+def test_who_waits_for_one_of_several_descriptors_may_find_one() -> None:
+    poll = step("P2", Action.WAIT, "pipe:1 pipe:2", waits=True)
+    children = step("P2", Action.WAIT, "P1 P3", waits=True)
+    sent = step("P1", Action.SEND, "pipe:1", result=1)
+
+    assert _of(poll, step("P3", Action.SEND, "pipe:2", result=1), sent) is Answer.PERHAPS
+    assert _of(children, step("P3", Action.EXIT, "P3")) is Answer.NO
+
+
+def test_of_bytes_that_move_unseen_it_is_not_known_how_many_there_are() -> None:
+    receive = step("P2", Action.RECEIVE, "pipe:1", waits=True, result=1)
+    spliced = step("P1", Action.UPDATE, "pipe:1", call="splice", result=2)
+    asleep = step("P1", Action.SEND, "pipe:1", call="write")
+
+    assert _of(receive, receive) is Answer.NO
+    assert _of(receive, receive, spliced) is Answer.PERHAPS
+    assert _of(receive, receive, asleep) is Answer.PERHAPS
+    assert _of(step("P2", Action.UPDATE, "pipe:1", waits=True), spliced) is Answer.PERHAPS
+
+
 def test_who_would_fail_instead_of_waiting_may_come_at_any_time() -> None:
     tries = step("P2", Action.ACQUIRE, "posix-sem:/s", call="sem_trywait")
 

@@ -63,4 +63,4 @@ def _ended(world: World, process: Process, stop: Stop) -> None:
     elif os.path.exists(f"/proc/{process.host}"):
         process.waitable = True
     else:
-        process.reaped = world.seconds  # its parent ignores SIGCHLD: the kernel reaped it
+        process.reaped, process.unawaited = world.seconds, True

@@ -167,7 +167,7 @@ def pollable(world: World, task: Task, descriptor: int, events: int) -> bool:
         return True
     if target == _EPOLL and any(
         target_of(task, watched) == _SIGNALFD and pollable(world, task, watched, events)
-        for watched in procfs.watched_by_epoll(task.tid, descriptor)
+        for watched in watched_by(task, descriptor)
     ):
         os.close(duplicate)
         return True
@@ -177,6 +177,16 @@ def pollable(world: World, task: Task, descriptor: int, events: int) -> bool:
         return bool(poll.poll(0))
     finally:
         os.close(duplicate)
+
+
+def watched_by(task: Task, descriptor: int) -> tuple[int, ...]:
+    """The descriptor itself and, if it is an epoll, what that watches."""
+    found = [descriptor]
+    for number in found:  # grows while it is walked: an epoll may watch another
+        if target_of(task, number) == _EPOLL:
+            watched = sorted(procfs.watched_by_epoll(task.tid, number))
+            found += [each for each in watched if each not in found]
+    return tuple(found)
 
 
 def time_limit_of(world: World, task: Task, descriptor: int, events: int) -> int:

@@ -91,7 +91,7 @@ def became_another_program(world: World, task: Task) -> None:
             thread.where = Where.GONE  # exec ends every other thread
     process.tasks[:] = [task]
     task.name = process.name
-    process.restarting = 0
+    process.restarting, process.executed = 0, True
     world.forget_timers(process, PosixTimer)
     world.waiters = [waiter for waiter in world.waiters if waiter.task.process is not process]
     words_changed_by_exit(world)

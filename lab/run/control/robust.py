@@ -34,6 +34,13 @@ def note(world: World, process: Process) -> None:
             world.robust[task.tid] = tuple(_held(task))
 
 
+def held_by(world: World, process: Process) -> tuple[str, ...]:
+    """The objects in which the end of a process would mark locks that it holds."""
+    note(world, process)
+    held = (lock for task in process.tasks for lock in world.robust.get(task.tid, ()))
+    return tuple(dict.fromkeys(lock.memory.identity for lock in held))
+
+
 def give_up(world: World, task: Task) -> None:
     """The task has ended, or become another program: mark the locks that were still its own."""
     for lock in world.robust.pop(task.tid, ()):

@@ -67,6 +67,10 @@ class Process:
     """It is a zombie that its parent can wait for."""
     stop_to_report: int = 0
     """A stopping signal that the parent may still wait for with WUNTRACED; or CONTINUED."""
+    unawaited: bool = False
+    """Its parent ignores SIGCHLD: the kernel reaped it."""
+    executed: bool = False
+    """It has become another program since its birth."""
     restarting: int = 0
     """The signals after whose handlers the kernel goes on with a wait (SA_RESTART), as a mask."""
     born: int = 0

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 UNVARIED_TIMER = "it sets a timer, which does not go off at every moment at which it might"
 OUTSIDE_FILE = "it writes to files that are not put back between runs"
+SEVERAL_EVENTS = "it is told of several events by one epoll, in the order in which they came"
 UNMODELLED_EVENTS = {
     **dict.fromkeys(("inotify_init", "inotify_init1"), "it watches files by inotify"),
     "fanotify_init": "it watches files by fanotify",

@@ -90,6 +90,11 @@ class World:
                 return process
         return None
 
+    def ever(self, pid: int) -> Process | None:
+        """The process that the program knew by this PID last, though it may be no more."""
+        known = [process for process in self.processes if process.pid == pid]
+        return self.by_pid(pid) or (known[-1] if known else None)
+
     def by_host(self, host: int) -> Process | None:
         """The process that the tracer knows by this PID."""
         for process in reversed(self.processes):

@@ -15,7 +15,8 @@ import lab
 from lab.run.control import Runner, in_controller
 from lab.run.limits import Limits
 from lab.run.root import Command, Function, Program
-from lab.search.strategy import Pending, Point
+from lab.search.dpor import Dpor
+from lab.search.strategy import Pending, Point, Pruned
 from lab.trace import Action, Ending, Event, Trace
 
 Chooser = Callable[[Point], int]
@@ -74,6 +75,23 @@ def run(
     if unlike:
         pytest.fail(unlike)
     return trace
+
+
+def proved(program: Program | Callable[[], Any]) -> tuple[Dpor, list[Trace]]:
+    """All runs of DPOR."""
+
+    def work(runner: Runner, _report: Callable[[object], None]) -> tuple[Dpor, list[Trace]]:
+        dpor, traces = Dpor(), []
+        while dpor.begin():
+            try:
+                trace = runner.run(dpor.choose, max_steps=1000)
+            except Pruned:
+                continue
+            dpor.end(trace)
+            traces.append(trace)
+        return dpor, traces
+
+    return in_controller(work, _program(program), Limits())
 
 
 def completed(traces: Collection[Trace]) -> None:

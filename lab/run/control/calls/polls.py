@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from lab.kernel.arch import Registers
 from lab.run.control.calls.signals import handled
-from lab.run.control.opened import opened_by, pollable
+from lab.run.control.opened import opened_by, pollable, watched_by
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import timespec
+from lab.run.control.unvaried import SEVERAL_EVENTS
 from lab.run.control.world import Model, World
 from lab.trace import Action
 
@@ -28,7 +29,8 @@ class Poll(CallOperation):
     ) -> None:
         super().__init__(name, regs)
         self.world, self.task, self.wanted = world, task, wanted
-        names = [what.identity for fd, _ in wanted if (what := opened_by(world, task, fd))]
+        numbers = (fd for each, _ in wanted for fd in watched_by(task, each))
+        names = [what.identity for fd in numbers if (what := opened_by(world, task, fd))]
         self.object = " ".join(dict.fromkeys(name for name in names if name))
         self.sleeps = not wanted
         self.mask = _mask(task, name, regs)
@@ -54,7 +56,16 @@ class Poll(CallOperation):
             return Effect()
         index, pointer = _LIMIT[self.call]
         no_time = task.machine.lend(task, bytes(16)) if pointer else 0
-        return Effect(result=task.machine.run_changed(task, self.regs, {index: no_time}))
+        result = task.machine.run_changed(task, self.regs, {index: no_time})
+        if self.call.startswith("epoll") and result > 0:
+            self._note_order(task, result)
+        return Effect(result=result)
+
+    def _note_order(self, task: Task, told: int) -> None:
+        """An epoll tells of events in the order in which they came, and sends do not meet."""
+        cut = told == self.argument(2) and len(watched_by(task, self.argument(0))) > _ONE_WATCHED
+        if told > 1 or cut:
+            self.world.unvaried[SEVERAL_EVENTS] = None
 
     def interrupt(self, task: Task) -> Effect:
         """With a signal pending the kernel breaks the wait itself."""
@@ -79,6 +90,8 @@ class Poll(CallOperation):
         return timespec(task.space, value)
 
 
+_ONE_WATCHED = 2
+"""Descriptors, of which the epoll itself is one."""
 _LIMIT = {
     "poll": (2, False),
     "ppoll": (2, True),

@@ -16,11 +16,23 @@ from lab.run.control.opened import (
     share_positions,
     status_at,
 )
+from lab.run.control.robust import held_by
 from lab.run.control.robust import note as note_locks
-from lab.run.control.task import CONTINUED, CallOperation, Effect, Operation, Process, Task, Where
+from lab.run.control.task import (
+    CONTINUED,
+    CallOperation,
+    Effect,
+    Operation,
+    Process,
+    Task,
+    Where,
+)
+from lab.run.control.unvaried import UNMODELLED_EVENTS
 from lab.run.control.world import Model, World
+from lab.search.dependence import ADOPTIONS, group_of, life_of
 from lab.trace import Action
 
+_CLONE_PIDFD = 0x1000
 _CLONE_THREAD = 0x10000
 _CLONE_UNTRACED = 0x800000
 _WNOHANG, _WUNTRACED, _WEXITED, _WCONTINUED, _WNOWAIT = 1, 2, 4, 8, 0x1000000
@@ -39,6 +51,8 @@ class Fork(CallOperation):
         self.world, self.flags = world, flags
         # A new thread belongs to its process: where it is made is no race between processes.
         self.is_choice = not flags & _CLONE_THREAD
+        if flags & _CLONE_PIDFD:
+            world.unvaried[UNMODELLED_EVENTS["pidfd_open"]] = None
 
     def perform(self, task: Task) -> Effect:
         """Close what both will map; the stop at the fork itself comes as the task goes on."""
@@ -69,7 +83,8 @@ class Execute(CallOperation):
     ) -> None:
         super().__init__(name, regs)
         self.world, self.object = world, program
-        self.also = closed_by_end(world, task, by_exec=True)
+        closed = closed_by_end(world, task, by_exec=True)
+        self.also = (*closed, *held_by(world, task.process))
         if program:
             self.also += (f"running:{program}",)
 
@@ -92,7 +107,7 @@ class Exit(CallOperation):
         self.whole = name == "exit_group"
         self.is_choice = self.whole
         if self.is_choice:
-            self.also = closed_by_end(world, task)
+            self.also = (*closed_by_end(world, task), *held_by(world, task.process))
 
     def perform(self, task: Task) -> Effect:
         """Let it go on; the end comes as the task goes on."""
@@ -126,9 +141,9 @@ class WaitForChild(CallOperation):
         super().__init__(name, regs)
         self.world, self.process = world, task.process
         self.options = self.argument(2 if name == "wait4" else 3)
-        self.object = " ".join(child.name for child in self._candidates())
+        self.object = " ".join(child.name for child in self._asked_for())
         if self._wanted()[0] == os.P_PGID:
-            self.also = tuple(_group(child) for child in self.process.children)
+            self.also = tuple(group_of(child.name) for child in self.process.children)
         self.waits_for = f"the exit of {' or '.join(self.on()) or 'a child'}"
         self.waits = not self.options & _WNOHANG
 
@@ -166,7 +181,14 @@ class WaitForChild(CallOperation):
 
     def _candidates(self) -> list[Process]:
         """Children that it may take; one that was taken is none any more."""
-        children = [child for child in self.process.children if child.reaped is None]
+        return self._of([child for child in self.process.children if child.reaped is None])
+
+    def _asked_for(self) -> list[Process]:
+        """Those, and children that took themselves away: whether they have, it finds out."""
+        children = self.process.children
+        return self._of([child for child in children if child.reaped is None or child.unawaited])
+
+    def _of(self, children: list[Process]) -> list[Process]:
         kind, identity = self._wanted()
         if kind == os.P_PID:
             return [child for child in children if child.pid == identity]
@@ -228,11 +250,15 @@ def _wait(world: World, task: Task, name: str, regs: Registers) -> Operation:
 
 def _set_group(world: World, task: Task, name: str, regs: Registers) -> Operation:
     process = world.by_pid(regs[0] & 0xFFFFFFFF) if name == "setpgid" else None
-    return Change(name, regs, _group(process or task.process))
+    return Change(name, regs, group_of((process or task.process).name))
 
 
 def _prctl(_world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    return Change(name, regs, task.process.name) if regs[0] & 0xFFFFFFFF in _NOTICED else None
+    if regs[0] & 0xFFFFFFFF not in _NOTICED:
+        return None
+    operation = Change(name, regs, task.process.name)
+    operation.also = (life_of(task.process.name), ADOPTIONS)
+    return operation
 
 
 _NOTICED = (1, 36)
@@ -254,19 +280,24 @@ class Ask(CallOperation):
 
 
 def _ask_parent(_world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    """getppid, whose answer is another once the parent has ended."""
     parent = task.process.parent
     return Ask(name, regs, parent.name) if parent else None  # the root's is no part of the run
 
 
 def _ask_group(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     which = 0 if name == "getpgrp" else regs[0] & 0xFFFFFFFF
-    process = world.by_pid(which) if which else task.process
-    return Ask(name, regs, _group(process)) if process else None
+    process = world.ever(which) if which else task.process
+    if process is None or (process is task.process and _is_settled(process)):
+        return None
+    operation = Ask(name, regs, group_of(process.name))
+    operation.also = () if process is task.process else (life_of(process.name),)
+    return operation
 
 
-def _group(process: Process) -> str:
-    """What stands in the trace for the group and the session that a process is in."""
-    return f"group:{process.name}"
+def _is_settled(process: Process) -> bool:
+    """Whether nobody else can put it into another group: only its parent can, before an exec."""
+    return process.executed or process.parent is None
 
 
 TABLE: dict[str, Model] = {
@@ -282,6 +313,7 @@ TABLE: dict[str, Model] = {
     "exit_group": _exit,
     "setpgid": _set_group,
     "setsid": _set_group,
+    **dict.fromkeys(("getpgid", "getpgrp", "getsid"), _ask_group),
     "prctl": _prctl,
     "wait4": _wait,
     "waitid": _wait,

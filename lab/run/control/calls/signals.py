@@ -164,23 +164,21 @@ def restarts(task: Task) -> bool:
 
 def _kill(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     number = regs[2 if name in _TO_THREAD else 1] & 0xFFFFFFFF
-    targets = _targets(world, task, name, _signed(regs[0]))
-    if number == 0 and not targets:
-        return None
-    operation = Send(world, name, regs, targets, number)
-    if name in _TO_MANY and _signed(regs[0]) <= 0:
-        operation.also = (PROCESSES,)
+    identity = _signed(regs[0])
+    if name not in _TO_MANY or identity > 0:
+        # One that has been waited for is not there, which depends on who waited.
+        process = task.process if name == "tkill" else world.ever(identity)
+        if process is None and number == 0:
+            return None
+        return Send(world, name, regs, [process] if process else [], number)
+    operation = Send(world, name, regs, _group(world, task, identity), number)
+    operation.also = (PROCESSES,)
     return operation
 
 
-def _targets(world: World, task: Task, name: str, identity: int) -> list[Process]:
-    """The processes that a PID, the negative of a group, 0 or -1 stands for."""
+def _group(world: World, task: Task, identity: int) -> list[Process]:
+    """The processes that the negative of a group, 0 or -1 stands for."""
     living = [process for process in world.processes if process.ended is None]
-    if name == "tkill":
-        return [task.process]  # its users mean a thread of their own
-    if identity > 0:
-        process = world.by_pid(identity)
-        return [process] if process is not None else []
     if identity == -1:
         return [process for process in living if process is not task.process]
     group = -identity or procfs.inner_group(task.process.host)

@@ -16,6 +16,7 @@ class Transfer(CallOperation):
 
     action = Action.UPDATE
     enters = True
+    waits = True
 
     def __init__(
         self, world: World, task: Task, name: str, regs: Registers, source: int, target: int
