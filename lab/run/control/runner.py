@@ -204,9 +204,9 @@ class Runner:
             raise OutOfTimeError
 
         signal.signal(signal.SIGALRM, late)
-        signal.setitimer(signal.ITIMER_REAL, self._limits.seconds)
         try:
             try:
+                signal.setitimer(signal.ITIMER_REAL, self._limits.seconds)
                 scheduler.advance(root)
                 return scheduler.run(), ""
             finally:

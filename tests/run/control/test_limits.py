@@ -45,6 +45,12 @@ def test_a_computation_without_a_visible_operation_ends_at_the_time_limit() -> N
     assert time.monotonic() - before < 60
 
 
+def test_a_time_limit_may_be_over_before_anything_has_begun() -> None:
+    trace = run(lambda: None, seconds=1e-9)
+
+    assert trace.ending is Ending.TIMED_OUT
+
+
 def test_a_fork_bomb_is_stopped_at_the_bound() -> None:
     def body() -> None:
         while True:
