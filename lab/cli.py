@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import io
@@ -28,14 +29,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises SystemExit where argparse ends the program: help, version, usage errors.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if argv is None and _is_to_be_repeated(words):
-        start_again()
-    _mend_streams()
     try:
+        _mend_streams()
+        if argv is None and _is_to_be_repeated(words):
+            start_again()
         status = _dispatch(words)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
+    except ModuleNotFoundError as missing:
+        if missing.name not in _REQUIRED:
+            raise
+        return _say(
+            f"{missing.name} is not installed for {sys.executable}: the lab runs from a checkout "
+            "that was not installed; in it, try: pip install -e .",
+            3,
+        )
     except BrokenPipeError:
         _forget_output()  # `| head` has read enough
         return 141
@@ -105,12 +114,18 @@ def _dispatch(words: list[str]) -> int:
     return status
 
 
-def _say(error: Exception, status: int) -> int:
+_REQUIRED = ("posix_ipc", "psutil", "sysv_ipc")
+"""What is not Python's own, and no command runs without."""
+
+
+def _say(error: object, status: int) -> int:
     from lab.report.style import printable
 
     text = printable(str(error))
-    # What concerns one command begins with its name: "lab replay: ...".
-    print(text if text.startswith("lab ") else f"lab: {text}", file=sys.stderr)
+    # What concerns one command begins with its name: "lab replay: ...". Where that cannot be
+    # written either, the status still tells.
+    with contextlib.suppress(OSError):
+        print(text if text.startswith("lab ") else f"lab: {text}", file=sys.stderr, flush=True)
     return status
 
 

@@ -128,7 +128,11 @@ def grammar() -> argparse.ArgumentParser:
         )
     verbs["gallery"].add_argument("folder", metavar="DIR", help="where to write it")
     verbs["gallery"].add_argument(
-        "ids", nargs="*", metavar="ID", help="FAMILY.NAME, or a FAMILY (default: everything)"
+        "ids",
+        nargs="*",
+        default=[],  # without it argparse would ask for one
+        metavar="ID",
+        help="FAMILY.NAME, or a FAMILY (default: everything)",
     )
     verbs["exec"].add_argument(
         "--explore",

@@ -67,6 +67,9 @@ def run_lab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         (["exec", "--"], "lab exec needs a command after --"),
         (["exec", "--", "no-such-program-here"], "there is no program 'no-such-program-here'"),
         (["exec", "true"], "it does not take true; a command to run goes after --"),
+        (["exec", "--seed", "3", "--", "true"], "--seed is for runs under control; say how many"),
+        (["exec", "--no-save", "--", "true"], "--no-save is for runs under control"),
+        (["gallery"], "the following arguments are required: DIR\n"),
         (["list", "counter"], "lab list: it does not take counter"),
         (["run", RACY, "--rnus", "3"], "lab run: it does not take --rnus"),
         (["run", RACY, "--json", ""], "the name is empty"),
@@ -101,7 +104,7 @@ def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
         check=True,
     )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "lab.cli" in imported
+    assert "lab.grammar" in imported
     heavy = {"psutil", "pytest", "posix_ipc", "sysv_ipc", "multiprocessing", "scenarios", "json"}
     assert imported & heavy == set()
     assert "start here" in done.stdout
@@ -158,17 +161,53 @@ def test_a_reader_that_goes_away_ends_the_lab_quietly() -> None:
     assert done.returncode == 141
 
 
-def test_a_closed_stdout_spoils_nothing() -> None:
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("list --json -", 0, "posix_unguarded"),
+        ("replay 1", 2, "'1' is not whole"),  # it starts a second time
+    ],
+)
+def test_a_closed_stdout_spoils_nothing(command: str, status: int, said: str) -> None:
     done = subprocess.run(
-        ["sh", "-c", 'exec "$0" -m lab list --json - >&-', sys.executable],
+        ["sh", "-c", f'exec "$0" -m lab {command} >&-', sys.executable],
         env=ENVIRONMENT,
         stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
-    assert done.returncode == 0
+    assert done.returncode == status
     assert "Traceback" not in done.stderr
-    assert "posix_unguarded" in done.stderr
+    assert said in done.stderr
+
+
+def test_where_nothing_can_be_said_the_status_tells() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lab", "exec", "--", "sh", "-c", "true & wait"],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=full,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (3, b"")
+
+
+def test_a_checkout_that_was_not_installed_says_so() -> None:
+    program = (
+        "import sys; sys.modules['posix_ipc'] = None; from lab.cli import main; "
+        "sys.exit(main(['doctor']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert done.stderr.startswith("lab: posix_ipc is not installed for ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("options", [[], ["--json", "-"]])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lab.commands.baselining import Gate
 from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, reported
+from lab.grammar import grammar
 from lab.report.story import Story, exit_status, shown
 from lab.run.limits import Isolation, Limits
 
@@ -33,6 +34,7 @@ def execute(arguments: argparse.Namespace) -> int:
                 "lab exec: --explore needs namespaces: leave --isolation snapshots away"
             )
         return of_command(arguments.program, arguments)
+    _refuse_search(arguments)
     output, gate = Output.asked(arguments, to_stderr=True), Gate(arguments)
     demand_linux()
     from lab.run.observe import observe_command
@@ -56,6 +58,32 @@ def execute(arguments: argparse.Namespace) -> int:
         output.say(shown(stories[-1], output.style))
     gate.close(output)
     return exit_status(stories)
+
+
+_OF_A_SEARCH = (
+    "strategy",
+    "seed",
+    "depth",
+    "preemptions",
+    "max_steps",
+    "shrink",
+    "jobs",
+    "cluster",
+    "no_save",
+    "stop_at_first",
+    "strict_races",
+)
+
+
+def _refuse_search(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for options that would mean nothing: one free run is no search."""
+    unasked = grammar().parse_args(["exec"])
+    for name in _OF_A_SEARCH:
+        if getattr(arguments, name) != getattr(unasked, name):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"lab exec: {option} is for runs under control; say how many: --explore N"
+            )
 
 
 def refuse_unrunnable(verb: str, name: str) -> None:
