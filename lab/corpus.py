@@ -108,7 +108,23 @@ def read(path: Path) -> Saved:
     except (BadToken, ValueError, LookupError, TypeError) as error:
         if isinstance(error, BadFile):
             raise
-        raise BadFile(f"{path} holds no schedule ({error}); delete it, or restore it") from error
+        raise BadFile(
+            f"{path} holds no schedule ({_what_is_wrong(error)}); delete it, or restore it"
+        ) from error
+
+
+def _what_is_wrong(error: Exception) -> str:
+    match error:
+        case json.JSONDecodeError():
+            return f"it is no JSON: {error}"
+        case UnicodeDecodeError():
+            return "it is no text"
+        case LookupError():
+            return f"{error} is missing"
+        case TypeError():
+            return "it is JSON of another shape"
+        case _:
+            return str(error)
 
 
 def _name(origin: Origin, finding: Finding) -> str:

@@ -283,7 +283,7 @@ def _kept(corpus: Corpus, findings: Sequence[Finding], stale: Collection[Path]) 
     try:
         files = dict.fromkeys(str(path) for _, path in corpus.save(findings, stale))
     except OSError as error:
-        yield f"its schedule could not be saved: {error}"
+        yield f"its schedule could not be saved: {error.strerror or error}"
         return
     if files:
         yield f"saved, to be run first the next time: {', '.join(files)}"

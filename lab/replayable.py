@@ -6,6 +6,7 @@ carries its schedule, and its steps, so that a replay that goes another way can 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from lab.corpus import BadFile, read
@@ -24,7 +25,7 @@ def replayable(text: str) -> tuple[str | Finding, ...]:
     Raises BadFile for a file that holds none.
     """
     path = Path(text)
-    if not (path.suffix or "/" in text):  # no token holds a dot or a slash
+    if not (path.suffix or "/" in text or os.path.isfile(text)):  # no token has a dot or a slash
         return (text,)
     try:
         content = path.read_text(encoding="utf-8", errors="replace")

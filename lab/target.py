@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import shlex
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -167,12 +169,25 @@ def function(name: str) -> Callable[..., Any]:
     Raises LabError if there is none.
     """
     module, _, qualname = name.partition(":")
+    if not module or not qualname:
+        raise LabError(f"{name} lacks the name of {'the function' if module else 'the module'}")
     try:
         found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise LabError(f"there is no module {error.name}, here or installed") from error
+        raise LabError(f"{module} cannot be imported: {error}") from error
+    except Exception as error:  # whatever a module of a user's may raise when it is imported
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise LabError(
+            f"{module} cannot be imported: {type(error).__name__}: {error} "
+            f"({os.path.basename(last.filename)}:{last.lineno})"
+        ) from error
+    try:
         for part in qualname.split("."):
             found = getattr(found, part)
-    except Exception as error:  # whatever a module of a user's may raise when it is imported
-        raise LabError(f"there is no function {name}: {type(error).__name__}: {error}") from error
+    except AttributeError as error:
+        raise LabError(f"there is no function {qualname} in {module}") from error
     if not callable(found):
         raise LabError(f"{name} is no function")
     return found  # type: ignore[no-any-return]  # checked just above

@@ -124,8 +124,9 @@ def test_who_may_not_write_reads_all_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "holds no schedule"),
-        ("{}", "holds no schedule"),
+        ("", r"holds no schedule \(it is no JSON: Expecting value"),
+        ("{}", r"holds no schedule \('format' is missing\)"),
+        ("[]", r"holds no schedule \(it is JSON of another shape\)"),
         ('{"format": 2}', "is of format 2; this lab reads 1"),
         (
             '{"format":1, "token":"1x", "finding":{"kind":"leak", "subject":"", "object":""}}',

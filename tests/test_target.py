@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from lab.run.limits import LabError
 from lab.run.root import Command, Function
 from lab.scenario import DeclarationError, scenario
 from lab.search.token import Origin, Source
-from lab.target import found_again, target
+from lab.target import found_again, function, target
 from lab.trace import Tally
 
 GUARDED = "counter.posix_guarded"
@@ -89,8 +90,10 @@ def test_a_function_without_a_name_of_its_own_must_be_given(body: object) -> Non
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("no.such.module:count", "No module named 'no'"),
-        ("tests.test_target:gone", "no attribute 'gone'"),
+        ("no.such.module:count", "there is no module no, here or installed"),
+        ("tests.test_target:gone", "there is no function gone in tests.test_target"),
+        ("tests.test_target:", "tests.test_target: lacks the name of the function"),
+        (":count", ":count lacks the name of the module"),
         ("tests.test_target:GUARDED", "is no function"),
         ("__main__:count", "which no name leads to"),
     ],
@@ -98,6 +101,24 @@ def test_a_function_without_a_name_of_its_own_must_be_given(body: object) -> Non
 def test_a_function_that_is_gone_is_said_to_be(name: str, words: str) -> None:
     with pytest.raises(LabError, match=words):
         found_again(Origin(Source.FUNCTION, (name,)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import sys\n\nint('x')\n", r"cannot be imported: ValueError: .*'x' \(broken.py:3\)"),
+        ("import no_such_thing\n", r"broken cannot be imported: No module named 'no_such_thing'"),
+    ],
+    ids=["raises", "needs what is not there"],
+)
+def test_a_module_that_cannot_be_imported_says_where(
+    text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(LabError, match=words):
+        function("broken:body")
 
 
 def test_what_makes_no_sense_is_refused() -> None:

@@ -224,6 +224,15 @@ def test_a_report_is_enough_to_replay_all_that_failed_in_it(
     assert capsys.readouterr().out.count("LOST UPDATE") == 2
 
 
+def test_a_file_may_have_any_name(control: Control, capsys: pytest.CaptureFixture[str]) -> None:
+    control(counter())
+    main(["explore", RACY, "--schedules", "5", "--no-save", "--json", "nightly"])
+    capsys.readouterr()
+
+    assert main(["replay", "nightly"]) == 1
+    assert capsys.readouterr().out.count("LOST UPDATE") == 1
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
