@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from lab.kernel import ipc_tables, procfs
+from lab.kernel import fdinfo, ipc_tables, maps, procfs
 from lab.kernel.ipc_tables import Entry, Key
 from lab.kernel.libc import file_clock
 from lab.kernel.queue_list import queue_directory
@@ -94,8 +94,8 @@ class _Ours:
 
     def __init__(self) -> None:
         self._family = {os.getpid(), *procfs.descendants(os.getpid())}
-        self._open = set(procfs.opened(os.getpid()))
-        self._open |= {(each.device, each.inode) for each in procfs.shared_mappings(os.getpid())}
+        self._open = set(fdinfo.opened(os.getpid()))
+        self._open |= {(each.device, each.inode) for each in maps.shared_mappings(os.getpid())}
 
     def made(self, entry: Entry, *, unless_told: bool) -> bool:
         """By what the kernel keeps; `unless_told` is the answer where it keeps nothing."""

@@ -15,12 +15,13 @@ import contextlib
 import os
 import socket
 import sys
-import sysconfig
 import threading
 import weakref
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
+
+import pytest
 
 from lab.guard.leak import Birth
 from lab.guard.owners import Owners
@@ -34,12 +35,13 @@ _MOST = 10_000
 """Events of a sort that are kept for one test: of more, the last are not."""
 _DEPTH = 60
 """Frames that are looked at: a test sits deeper in pytest than in itself."""
-_PURELIB = sysconfig.get_path("purelib")
-_STDLIB = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
+# Not from sysconfig: it reads all variables of Python's build, which takes milliseconds.
+_PURELIB = os.path.dirname(os.path.dirname(pytest.__file__))
+"""Where packages are installed: at least those that a suite of pytest's needs."""
+_STDLIB = os.path.dirname(os.__file__)
 _LAB = os.path.dirname(os.path.dirname(__file__)) + os.sep + "guard"
 _SINGLETONS = {
-    f"{place}/multiprocessing/{name}.py": "multiprocessing"
-    for place in _STDLIB
+    f"{_STDLIB}/multiprocessing/{name}.py": "multiprocessing"
     for name in ("resource_tracker", "forkserver", "resource_sharer", "heap")
 }
 """Modules that make one thing for the whole process, whoever asks for it first."""
@@ -63,8 +65,8 @@ class Births:
         self.programs: list[tuple[str, Birth]] = []
         self.folders: dict[str, Birth] = {}
         """Directories that were made, in which things may have been left; and where."""
-        self.basetemp = "/nowhere"
-        """Where pytest makes temporary directories, which it clears itself."""
+        self.basetemp: Callable[[], str] = str
+        """Where pytest makes temporary directories, which it clears itself; "" before it did."""
         self.locks = True
         """Whether a lock was taken or released since somebody looked."""
         self.owners = Owners()
@@ -178,10 +180,11 @@ class Births:
     def _on_folder(self, path: object) -> None:
         if not isinstance(path, str | bytes) or _getpid() != self.pid:
             return
-        if len(self.folders) < _MOST:
-            place = _absolute(path)
-            if not place.startswith((self.basetemp, "/dev/shm/")) and (birth := self._birth()):
-                self.folders[place] = birth
+        place, temporary = _absolute(path), self.basetemp()
+        if len(self.folders) >= _MOST or (temporary and place.startswith(temporary)):
+            return
+        if not place.startswith("/dev/shm/") and (birth := self._birth()):
+            self.folders[place] = birth
 
     def _on_lock(self) -> None:
         self.locks = True

@@ -9,6 +9,7 @@ do: a test that closes descriptor 7 and leaves another as 7 would not be found.
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import resource
 import signal
@@ -31,7 +32,7 @@ TABLES = ("shm", "sem", "msg")
 _NO_IDS = (frozenset[int](),) * len(TABLES)
 _SIGNALS = range(1, signal.NSIG)
 _MAKERS = 10_000
-"""Names of a directory whose makers are remembered."""
+"""Paths whose makers are remembered."""
 _TICK = 20_000_000
 """Nanoseconds, above the grain in which file systems date a change."""
 
@@ -74,6 +75,10 @@ class Looker:
             queues: a descriptor of the directory of POSIX queues, None where nobody lists them.
         """
         self.places = tuple(_Place(path) for path in (SHM, *places))
+        self._names = tuple(place() for place in self.places)
+        self._news = _listen(SHM, *places)
+        self._makers: dict[str, int] = {}
+        """Who made what is or was there, since the beginning."""
         self.queues = queues
         self._births = births
         self._held: frozenset[Lock] = frozenset()
@@ -91,18 +96,17 @@ class Looker:
             self._locks(held),
             tuple(map(self._ids, TABLES)) if sysv_objects() else _NO_IDS,
             self._queues(),
-            tuple(place() for place in self.places),
+            self._in_places(),
         )
 
     def maker(self, path: str) -> int | None:
         """The PID that made a path; 0: another process than this; None: nothing tells."""
-        folder, _, name = path.rpartition("/")
-        return next((place.makers.get(name) for place in self.places if place.path == folder), None)
+        return self._makers.get(path)
 
     def close(self) -> None:
         """Look no more."""
-        for place in self.places:
-            place.close()
+        if self._news is not None:
+            self._news.close()
         if self.queues is not None:
             os.close(self.queues)
 
@@ -122,6 +126,16 @@ class Looker:
             self._tables[table] = text, ids
         return ids
 
+    def _in_places(self) -> tuple[Names, ...]:
+        before, self._names = self._names, tuple(place() for place in self.places)
+        # As long as nothing was listed anew, nothing was heard. What is new must be drained soon:
+        # the kernel keeps so many names, and drops the next.
+        if self._news is not None and any(map(operator.is_not, before, self._names)):
+            self._makers.update(self._news.heard())
+            if len(self._makers) > _MAKERS:
+                self._makers = dict(list(self._makers.items())[_MAKERS // 2 :])
+        return self._names
+
     def _queues(self) -> frozenset[str]:
         if self.queues is None:
             return frozenset()
@@ -135,13 +149,6 @@ class _Place:
         self.path = path
         self._changed = self._listed = 0
         self._names: Names = frozenset()
-        self.makers: dict[str, int] = {}
-        """Who made what is or was there, since the beginning."""
-        self._news = _listen(path)
-
-    def close(self) -> None:
-        if self._news is not None:
-            self._news.close()
 
     def __call__(self) -> Names:
         try:
@@ -150,16 +157,9 @@ class _Place:
             if changed != self._changed or self._listed - changed < _TICK:
                 self._listed, self._changed = int(date() * 1e9), changed
                 self._names = self._list()
-                self._hear()
         except OSError:
             self._names = frozenset()  # a machine without it, or a directory that went
         return self._names
-
-    def _hear(self) -> None:
-        if self._news is not None:
-            self.makers.update(self._news.heard())
-            if len(self.makers) > _MAKERS:
-                self.makers = dict(list(self.makers.items())[_MAKERS // 2 :])
 
     def _list(self) -> Names:
         everything = self.path == SHM
@@ -169,9 +169,9 @@ class _Place:
             )
 
 
-def _listen(path: str) -> Creations | None:
+def _listen(*paths: str) -> Creations | None:
     with contextlib.suppress(OSError):  # many containers refuse it, some file systems cannot
-        return Creations(path)
+        return Creations(paths)
     return None
 
 

@@ -195,7 +195,7 @@ class Objects:
 
 def _used_by(pid: int) -> set[tuple[int, int]]:
     """Device and inode of all that a process has open or mapped."""
-    from lab.kernel import procfs
+    from lab.kernel import fdinfo, maps
 
-    mapped = {(each.device, each.inode) for each in procfs.shared_mappings(pid)}
-    return mapped | procfs.opened(pid)
+    mapped = {(each.device, each.inode) for each in maps.shared_mappings(pid)}
+    return mapped | fdinfo.opened(pid)

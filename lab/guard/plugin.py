@@ -52,7 +52,8 @@ class GuardPlugin:
         guard = Guard(looker, births, private=self._private)
         factory = getattr(config, "_tmp_path_factory", None)
         if factory is not None:
-            guard.births.basetemp = str(factory.getbasetemp())
+            # Not getbasetemp(), which makes it: most sessions of quick tests never do.
+            births.basetemp = lambda: str(getattr(factory, "_basetemp", None) or "")
         return guard
 
     @pytest.hookimpl(tryfirst=True)
@@ -169,8 +170,9 @@ class GuardPlugin:
             for line in table(self._found, self._tests):
                 terminalreporter.write_line(line)
 
-    def pytest_unconfigure(self) -> None:
-        """Leave nothing behind."""
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Leave nothing behind; what takes a moment goes on during the summary."""
         if self._guard is not None and self._guard.pid == os.getpid():
             self._guard.stop()
             self._guard = None

@@ -16,7 +16,7 @@ def step_aside(*paths: str) -> bool:
 
     Refused as well where shared memory is a place for files: if the session's paths lie in there.
     """
-    from lab.kernel.namespaces import SHM, NamespaceError, own_tables
+    from lab.kernel.ipc_namespace import SHM, NamespaceError, own_tables
 
     used = (tempfile.gettempdir(), os.getcwd(), *paths)
     if any(Path(os.path.realpath(path)).is_relative_to(SHM) for path in used):

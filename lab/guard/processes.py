@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from collections.abc import Iterator
 
 from lab.guard import singletons
@@ -31,7 +30,7 @@ class Processes:
 
     def __init__(self) -> None:
         self._image = image(os.getpid())
-        self.word = f"{os.getpid()}.{uuid.uuid4().hex[:12]}"
+        self.word = f"{os.getpid()}.{os.urandom(6).hex()}"
         self._last = _newest()
         self.owners: dict[int, str] = {}
         """Of processes that are no test's, or an earlier one's: whose they are."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import posix_ipc
 
 from lab.kernel import libc, sysv
-from lab.kernel.namespaces import SHM
+from lab.kernel.ipc_namespace import SHM
 from lab.kernel.outside import Thing
 from lab.kernel.procfs import printable
 from lab.trace import ObjectType

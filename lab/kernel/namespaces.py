@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.kernel.ipc_namespace import SHM, NamespaceError, mount_tables
 from lab.kernel.libc import (
     CLONE_NEWIPC,
     CLONE_NEWNS,
@@ -29,13 +30,8 @@ from lab.kernel.libc import (
     unshare,
 )
 
-SHM = "/dev/shm"  # glibc's fixed place for shm_open and sem_open
 PID_CEILING = 4096
 """Highest PID inside a sandbox, where the kernel (6.14 and newer) keeps one per namespace."""
-
-
-class NamespaceError(Exception):
-    """The kernel refused a private world; the text says which call, and why."""
 
 
 @dataclass(frozen=True)
@@ -82,23 +78,6 @@ def leave_host(*, new_user: bool, ipc: bool = True) -> None:
         raise NamespaceError(str(refused)) from refused
 
 
-def own_tables() -> None:
-    """Give the calling thread IPC tables and shared memory of its own, and nothing else.
-
-    A thread that began before stays where it is. An ordinary user is refused: a user namespace
-    would be needed first, and none can be had by one thread of several.
-
-    Raises NamespaceError; nothing has changed then for other threads, and what is mounted goes with
-    this one.
-    """
-    try:
-        unshare(CLONE_NEWIPC | CLONE_NEWNS)
-        mount("none", "/", "", MS_REC | MS_PRIVATE)
-        _mount_tables()
-    except OSError as refused:
-        raise NamespaceError(str(refused)) from refused
-
-
 def furnish(*, private_files: bool, processes: bool = True, ipc: bool = True) -> World:
     """Mount what the namespaces need, and a disposable layer over temporary files.
 
@@ -129,15 +108,8 @@ def _mount_ipc() -> int:
     # covers it at once.
     mount("mqueue", SHM, "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     queues = os.open(SHM, os.O_RDONLY | os.O_DIRECTORY)
-    _mount_tables()
+    mount_tables()
     return queues
-
-
-def _mount_tables() -> None:
-    """Show the POSIX objects of this IPC namespace where programs look for them."""
-    mount("shm", SHM, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
-    if Path("/dev/mqueue").is_dir():
-        mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
 def show_processes() -> None:

@@ -6,8 +6,6 @@ import contextlib
 import ctypes
 import os
 
-from lab.kernel.queue_limit import smallest_queue
-
 _MOUNTED = "/dev/mqueue"
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same numbers on every architecture
 _CLOEXEC = 1
@@ -47,6 +45,8 @@ def _mounted_nowhere() -> int:
 
 def _device() -> int:
     """The number by which the kernel tells this namespace's queues. Raises OSError."""
+    from lab.kernel.queue_limit import smallest_queue  # root has no need of it
+
     with smallest_queue() as descriptor:
         return os.fstat(descriptor).st_dev
 

@@ -20,9 +20,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab.kernel import procfs
+from lab.kernel import fdinfo, maps, procfs, signal_sets, sleeping
 from lab.kernel.arch import NAMES, SUPPORTED
-from lab.kernel.namespaces import SHM
+from lab.kernel.ipc_namespace import SHM
 from lab.kernel.outside import ANY_QUEUE, Outside
 from lab.trace import ObjectType
 
@@ -49,7 +49,7 @@ class Sleeper:
     """A thread asleep in a system call, and the processes among which it sleeps."""
 
     pid: int
-    call: procfs.Call
+    call: sleeping.Call
     family: Collection[int]
     outside: Outside
 
@@ -58,13 +58,13 @@ class Sleeper:
         value = self.call.arguments[index] & 0xFFFFFFFF
         return value - (1 << 32) if value >> 31 else value
 
-    def descriptor(self, index: int = 0) -> procfs.Descriptor | None:
+    def descriptor(self, index: int = 0) -> fdinfo.Descriptor | None:
         """The open descriptor that an argument names."""
-        return procfs.descriptor(self.pid, self.argument(index))
+        return fdinfo.descriptor(self.pid, self.argument(index))
 
 
 def why(pid: int, sleep: str, family: Collection[int], outside: Outside) -> Wait:
-    """Explain a sleep that `procfs.sleep_of` returned.
+    """Explain a sleep that `sleeping.sleep_of` returned.
 
     Args:
         pid: the process.
@@ -72,7 +72,7 @@ def why(pid: int, sleep: str, family: Collection[int], outside: Outside) -> Wait
         family: PIDs of the run's processes.
         outside: what is shared with processes outside the run.
     """
-    call = procfs.call_of(sleep)
+    call = sleeping.call_of(sleep)
     name = _NAMES.get(call.number, f"system call {call.number}")
     explain = _EXPLAIN.get(name)
     if explain is None:
@@ -80,7 +80,7 @@ def why(pid: int, sleep: str, family: Collection[int], outside: Outside) -> Wait
     wait = explain(name, Sleeper(pid, call, family, outside))
     # With a handler for a timer's signal, or a timer, the program has set itself a limit. (A bare
     # alarm() without a handler cannot be seen from outside.)
-    limited = any(procfs.catches(pid, number) for number in _TIMERS) or procfs.has_timers(pid)
+    limited = any(signal_sets.catches(pid, number) for number in _TIMERS) or procfs.has_timers(pid)
     return replace(wait, timed=wait.timed or limited)
 
 
@@ -124,7 +124,7 @@ def _through_pipe(name: str, sleeper: Sleeper, event: str, *, writing: bool) -> 
 
 
 def _through_end(
-    name: str, sleeper: Sleeper, end: procfs.Descriptor, event: str, *, writing: bool
+    name: str, sleeper: Sleeper, end: fdinfo.Descriptor, event: str, *, writing: bool
 ) -> Wait:
     outside = sleeper.outside.shares((end.device, end.inode))
     if end.target.startswith("/"):
@@ -148,7 +148,7 @@ def _through_socket(event: str) -> Callable[[str, Sleeper], Wait]:
     return explain
 
 
-def _holders(sleeper: Sleeper, end: procfs.Descriptor, *, writing: bool) -> tuple[int, ...]:
+def _holders(sleeper: Sleeper, end: fdinfo.Descriptor, *, writing: bool) -> tuple[int, ...]:
     """The processes that hold the other end of a pipe open."""
     return tuple(
         pid
@@ -157,7 +157,7 @@ def _holders(sleeper: Sleeper, end: procfs.Descriptor, *, writing: bool) -> tupl
             other.inode == end.inode
             and other.device == end.device
             and (other.writes if writing else other.reads)
-            for other in procfs.descriptors(pid)
+            for other in fdinfo.descriptors(pid)
         )
     )
 
@@ -183,7 +183,7 @@ def _children(sleeper: Sleeper) -> list[int]:
 
 def _futex(name: str, sleeper: Sleeper) -> Wait:
     address, timeout = sleeper.call.arguments[0], sleeper.call.arguments[3]
-    for mapping in procfs.shared_mappings(sleeper.pid):
+    for mapping in maps.shared_mappings(sleeper.pid):
         if mapping.start <= address < mapping.end:
             system_v = mapping.path.startswith("/SYSV")
             device = ObjectType.SYSV_SHM if system_v else mapping.device
@@ -192,7 +192,7 @@ def _futex(name: str, sleeper: Sleeper) -> Wait:
     return Wait(name, "a lock of this process", "another thread", timed=bool(timeout))
 
 
-def shared_name(mapping: procfs.Mapping) -> str:
+def shared_name(mapping: maps.Mapping) -> str:
     """As the object's users know it."""
     path = mapping.path.removesuffix(" (deleted)")
     if not path.startswith(f"{SHM}/"):
@@ -257,7 +257,7 @@ def _lock(name: str, sleeper: Sleeper) -> Wait:
 _BLOCKING_LOCKS = (7, 38)  # F_SETLKW, F_OFD_SETLKW
 
 
-def _lock_holders(sleeper: Sleeper, file: procfs.Descriptor) -> tuple[int, ...]:
+def _lock_holders(sleeper: Sleeper, file: fdinfo.Descriptor) -> tuple[int, ...]:
     """The processes of the run through whose descriptors the file is locked."""
     return tuple(
         pid
@@ -265,8 +265,8 @@ def _lock_holders(sleeper: Sleeper, file: procfs.Descriptor) -> tuple[int, ...]:
         if any(
             other.inode == file.inode
             and other.device == file.device
-            and procfs.holds_lock(pid, other.number)
-            for other in procfs.descriptors(pid)
+            and fdinfo.holds_lock(pid, other.number)
+            for other in fdinfo.descriptors(pid)
         )
     )
 
@@ -293,7 +293,7 @@ def _polled_pipes(name: str, sleeper: Sleeper) -> Wait | None:
     on: dict[int, None] = {}
     things: dict[str, None] = {}
     for descriptor, events, _ in _POLLFD.iter_unpack(entries or b""):
-        end = procfs.descriptor(sleeper.pid, descriptor)
+        end = fdinfo.descriptor(sleeper.pid, descriptor)
         if descriptor < 0 or events & select.POLLOUT or end is None:
             return None
         wait = _through_end(name, sleeper, end, "", writing=True)

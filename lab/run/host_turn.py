@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from lab.kernel.namespaces import SHM
+from lab.kernel.ipc_namespace import SHM
 from lab.run.limits import LabError
 
 

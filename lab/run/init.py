@@ -14,9 +14,10 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab.kernel import libc, procfs
+from lab.kernel import fdinfo, libc
+from lab.kernel.ipc_namespace import NamespaceError
 from lab.kernel.libc import file_clock
-from lab.kernel.namespaces import PID_CEILING, NamespaceError
+from lab.kernel.namespaces import PID_CEILING
 from lab.kernel.outside import Outside
 from lab.run.letterbox import Letterbox, State
 from lab.run.limits import Isolation, Limits
@@ -78,7 +79,7 @@ class Init:
         self._watch = Watch(
             self._tree.pids,
             orphan_after=self._limits.orphan_after,
-            outside=Outside(stock.outside | procfs.opened(os.getpid()), file_clock()),
+            outside=Outside(stock.outside | fdinfo.opened(os.getpid()), file_clock()),
         )
         self._counted = 0.0
         root = self._watch.meet(self._start())

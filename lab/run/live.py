@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import psutil
 
-from lab.kernel import ipc_tables, libc, process_stat, procfs
+from lab.kernel import fdinfo, ipc_tables, libc, process_stat, procfs
 from lab.kernel.libc import file_clock
 from lab.kernel.outside import ANY_QUEUE, Outside, Thing
 from lab.kernel.queue_list import queue_directory
@@ -176,7 +176,7 @@ def _outside() -> Outside:
         if queues is not None:
             os.close(queues)
     unlisted = {ANY_QUEUE} if queues is None else set()
-    return Outside(frozenset(there | unlisted | procfs.opened(os.getpid())), file_clock())
+    return Outside(frozenset(there | unlisted | fdinfo.opened(os.getpid())), file_clock())
 
 
 def _become(arguments: Sequence[str], output: int | None) -> NoReturn:

@@ -17,7 +17,7 @@ import time
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from lab.kernel.namespaces import NamespaceError
+from lab.kernel.ipc_namespace import NamespaceError
 from lab.run.host_turn import host_turn
 from lab.run.init import Assignment
 from lab.run.letterbox import Letterbox

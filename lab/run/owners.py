@@ -11,7 +11,7 @@ import os
 
 import psutil
 
-from lab.kernel import procfs
+from lab.kernel import fdinfo, maps, procfs
 from lab.kernel.ipc_tables import Entry, Touch
 from lab.run.watch import Watch
 from lab.trace import ObjectType
@@ -52,8 +52,8 @@ class Others:
         self._open: set[tuple[int, int]] = set()
         self._bound: set[str] = set()
         for pid in psutil.pids():
-            self._open |= procfs.opened(pid)
-            self._open |= {(each.device, each.inode) for each in procfs.shared_mappings(pid)}
+            self._open |= fdinfo.opened(pid)
+            self._open |= {(each.device, each.inode) for each in maps.shared_mappings(pid)}
         self._bound.update(procfs.bound_sockets(os.getpid()).values())
 
     def have(self, entry: Entry) -> bool:

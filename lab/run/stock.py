@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.kernel import ipc_tables, queue_limit
+from lab.kernel.ipc_namespace import SHM
 from lab.kernel.ipc_tables import Entry, Key
-from lab.kernel.namespaces import SHM, World
+from lab.kernel.namespaces import World
 from lab.kernel.outside import ANY_QUEUE, Thing
 from lab.kernel.queue_list import queue_directory
 from lab.run.owners import Others, is_ours, maker, users

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.kernel import fill, ipc_tables, procfs, sysv
+from lab.kernel import fdinfo, fill, ipc_tables, maps, procfs, sysv
+from lab.kernel.ipc_namespace import SHM
 from lab.kernel.ipc_tables import Entry
-from lab.kernel.namespaces import SHM
 from lab.kernel.waiting import shared_name
 from lab.look import Thing
 from lab.run.seen import Seen
@@ -100,7 +100,7 @@ def _messages(queue: int) -> str:
 
 
 def _mapped(seen: Seen) -> Iterator[tuple[_Key, _Use, str]]:
-    for mapping in procfs.shared_mappings(seen.pid):
+    for mapping in maps.shared_mappings(seen.pid):
         if mapping.path.startswith("/SYSV"):
             key = sysv.key_of("shm", mapping.inode)
             name = f"key 0x{key:08x}" if key else f"private, id {mapping.inode}"
@@ -119,7 +119,7 @@ def _mapped(seen: Seen) -> Iterator[tuple[_Key, _Use, str]]:
         yield (mapping.device, mapping.inode), use, ""
 
 
-def _value(pid: int, mapping: procfs.Mapping) -> Callable[[], str]:
+def _value(pid: int, mapping: maps.Mapping) -> Callable[[], str]:
     def read() -> str:
         value = fill.semaphore_value(pid, mapping.start)
         return "" if value is None else f"value {value}"
@@ -127,7 +127,7 @@ def _value(pid: int, mapping: procfs.Mapping) -> Callable[[], str]:
     return read
 
 
-def _size(mapping: procfs.Mapping) -> Callable[[], str]:
+def _size(mapping: maps.Mapping) -> Callable[[], str]:
     return lambda: f"{mapping.end - mapping.start} bytes"
 
 
@@ -146,7 +146,7 @@ def _attached(segment: int) -> Callable[[], str]:
 
 def _opened(seen: Seen) -> Iterator[tuple[_Key, _Use, str]]:
     bound: dict[int, str] | None = None
-    for end in procfs.descriptors(seen.pid):
+    for end in fdinfo.descriptors(seen.pid):
         pid, number = seen.pid, end.number
         name, ends = end.target, "r" * end.reads + "w" * end.writes
         if stat.S_ISFIFO(end.mode):
@@ -159,7 +159,7 @@ def _opened(seen: Seen) -> Iterator[tuple[_Key, _Use, str]]:
             use, ends = _Use(kind, name, _socket(pid, number)), ""
         elif stat.S_ISREG(end.mode) and fill.is_queue(pid, number):
             use, ends = _Use(ObjectType.POSIX_MQ, name, _queue(pid, number)), ""
-        elif stat.S_ISREG(end.mode) and procfs.holds_lock(pid, number):
+        elif stat.S_ISREG(end.mode) and fdinfo.holds_lock(pid, number):
             use, ends = _Use("lock", name, lambda: "held"), ""
         else:
             continue

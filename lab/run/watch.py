@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 
 import psutil
 
-from lab.kernel import process_stat, procfs
+from lab.kernel import fdinfo, maps, process_stat, procfs, sleeping
 from lab.kernel.outside import Outside
 from lab.kernel.waiting import Wait, why
 from lab.run.seen import Seen
@@ -158,12 +158,12 @@ class Watch:
         for seen in self.alive:
             if not go_on():
                 return
-            for mapping in procfs.shared_mappings(seen.pid):
+            for mapping in maps.shared_mappings(seen.pid):
                 device = 0 if mapping.path.startswith("/SYSV") else mapping.device
                 user = (seen.name, mapping.path)
                 self.users.setdefault((device, mapping.inode), set()).add(user)
             sockets: dict[int, str] = {}
-            for descriptor in procfs.descriptors(seen.pid):
+            for descriptor in fdinfo.descriptors(seen.pid):
                 place, path = (descriptor.device, descriptor.inode), descriptor.target
                 if stat.S_ISSOCK(descriptor.mode):
                     sockets = sockets or procfs.bound_sockets(seen.pid)
@@ -182,7 +182,7 @@ class Watch:
         for seen in self.alive:
             sleeps = {}
             for thread in procfs.threads(seen.pid):
-                sleep = "stopped" if seen.stopped else procfs.sleep_of(seen.pid, thread)
+                sleep = "stopped" if seen.stopped else sleeping.sleep_of(seen.pid, thread)
                 before, since = seen.sleeps.get(thread, ("", now))
                 sleeps[thread] = (sleep, since if sleep and sleep == before else self.now)
             seen.sleeps = sleeps

@@ -13,7 +13,8 @@ import signal
 import warnings
 from dataclasses import dataclass
 
-from lab.kernel.namespaces import NamespaceError, furnish, leave_host
+from lab.kernel.ipc_namespace import NamespaceError
+from lab.kernel.namespaces import furnish, leave_host
 from lab.run.limits import Isolation, LabError
 from lab.run.surroundings import demand_surroundings, explained
 

@@ -137,7 +137,7 @@ def test_shared_memory_is_known_by_the_descriptor_that_was_mapped(births: Births
 
 def test_directories_are_kept_but_pytests_own(births: Births, tmp_path: Path) -> None:
     births.begin()
-    births.basetemp = str(tmp_path / "pytest")
+    births.basetemp = lambda: str(tmp_path / "pytest")
     for name in (b"mine", b"pytest"):
         os.mkdir(os.fsencode(tmp_path) + b"/" + name)
     assert births.folders == {str(tmp_path / "mine"): Birth(here(1))}

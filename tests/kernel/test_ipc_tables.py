@@ -13,8 +13,9 @@ import pytest
 import sysv_ipc
 
 from lab.kernel import ipc_tables
+from lab.kernel.ipc_namespace import SHM
 from lab.kernel.ipc_tables import Entry, Key
-from lab.kernel.namespaces import SHM, World
+from lab.kernel.namespaces import World
 from lab.trace import ObjectType
 from tests.forked import in_namespaces
 

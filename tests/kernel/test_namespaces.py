@@ -8,8 +8,9 @@ import posix_ipc
 import psutil
 import pytest
 
-from lab.kernel import namespaces
-from lab.kernel.namespaces import PID_CEILING, SHM, World, leave_host
+from lab.kernel import ipc_namespace, namespaces
+from lab.kernel.ipc_namespace import SHM
+from lab.kernel.namespaces import PID_CEILING, World, leave_host
 from tests.forked import in_child, in_namespaces
 
 
@@ -125,7 +126,7 @@ def test_what_the_kernel_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(namespaces, "unshare", refuse)
 
-    with pytest.raises(namespaces.NamespaceError, match="unshare: Operation not permitted"):
+    with pytest.raises(ipc_namespace.NamespaceError, match="unshare: Operation not permitted"):
         leave_host(new_user=False)
 
 

@@ -20,7 +20,7 @@ import pytest
 import sysv_ipc
 
 from lab.detect.naming import stable_name
-from lab.kernel import process_stat, procfs
+from lab.kernel import process_stat, procfs, sleeping
 from lab.kernel.arch import NAMES
 from lab.kernel.libc import file_clock
 from lab.kernel.outside import ANY_QUEUE, Outside
@@ -35,8 +35,8 @@ def asleep(pid: int, *calls: str) -> str:
     """The sleep of a process's first thread, as soon as it is in one of these calls."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        sleep = procfs.sleep_of(pid, pid)
-        if sleep and NAMES[procfs.call_of(sleep).number] in calls:
+        sleep = sleeping.sleep_of(pid, pid)
+        if sleep and NAMES[sleeping.call_of(sleep).number] in calls:
             return sleep
         time.sleep(0.001)
     pytest.fail(f"process {pid} never slept in {calls}: {procfs.text(pid, 'syscall')}")

@@ -373,7 +373,7 @@ def test_one_look_at_a_sleeper_proves_nothing_however_long_it_takes(
             watch.look()
             return [watch.look_at_sleeps(), watch.look_at_sleeps()]
 
-    monkeypatch.setattr("lab.kernel.procfs.sleep_of", slow)
+    monkeypatch.setattr("lab.kernel.sleeping.sleep_of", slow)
     first, second = in_child(watched)
 
     assert first is not None

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from lab.kernel.namespaces import NamespaceError
+from lab.kernel.ipc_namespace import NamespaceError
 from lab.run import worlds
 from lab.run.limits import Isolation, LabError
 from lab.run.worlds import best, choose

@@ -23,7 +23,7 @@ from typing import NoReturn, TypeVar
 
 from lab.kernel import libc
 from lab.kernel.arch import SUPPORTED
-from lab.kernel.namespaces import NamespaceError
+from lab.kernel.ipc_namespace import NamespaceError
 from lab.parcel import CutOff, put, take
 from lab.run.control.binding import Binding
 from lab.run.control.runner import ControlRefusedError, Runner

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from lab.kernel import procfs
+from lab.kernel import fdinfo, procfs, signal_sets
 from lab.kernel.pidfd import duplicate_of, pidfd_open
 from lab.run.control.machine import UnexpectedStopError
 from lab.run.control.task import Task
@@ -53,7 +53,7 @@ def opened_by(world: World, task: Task, descriptor: int) -> Opened | None:
     identity = world.names.of(target, status)
     if identity == "eventfd":
         # One inode serves them all, but each has a number of its own.
-        number = world.names.label("eventfd", procfs.eventfd_id(task.tid, descriptor))
+        number = world.names.label("eventfd", fdinfo.eventfd_id(task.tid, descriptor))
         identity = f"eventfd:{number}"
     return Opened(target, status.st_mode, status.st_dev, status.st_ino, identity)
 
@@ -160,8 +160,8 @@ def pollable(world: World, task: Task, descriptor: int, events: int) -> bool:
     target = target_of(task, descriptor)
     if target == _SIGNALFD:
         # Polled through a duplicate it would tell of the tracer's signals.
-        wanted = procfs.mask_of_signalfd(task.tid, descriptor)
-        return bool(procfs.signals(task.tid).pending & wanted)
+        wanted = fdinfo.mask_of_signalfd(task.tid, descriptor)
+        return bool(signal_sets.signals(task.tid).pending & wanted)
     duplicate = take_duplicate(world, task, descriptor)
     if duplicate is None:
         return True
@@ -184,7 +184,7 @@ def watched_by(task: Task, descriptor: int) -> tuple[int, ...]:
     found = [descriptor]
     for number in found:  # grows while it is walked: an epoll may watch another
         if target_of(task, number) == _EPOLL:
-            watched = sorted(procfs.watched_by_epoll(task.tid, number))
+            watched = sorted(fdinfo.watched_by_epoll(task.tid, number))
             found += [each for each in watched if each not in found]
     return tuple(found)
 
@@ -242,7 +242,7 @@ def holders_of_end(world: World, what: Opened, *, writing: bool) -> tuple[str, .
         and any(
             (end.inode, end.device) == (what.inode, what.device)
             and (end.writes if writing else end.reads)
-            for end in procfs.descriptors(process.host)
+            for end in fdinfo.descriptors(process.host)
         )
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from lab.kernel import procfs, ptrace
+from lab.kernel import procfs, ptrace, signal_sets
 from lab.kernel.ptrace import Stop, StopKind
 from lab.kernel.window import Space
 from lab.run.control.access import at_fault
@@ -284,7 +284,7 @@ class Scheduler:
 
 def deliverable_now(task: Task) -> int:
     """Signals with an effect on a task, whether or not they are pending still."""
-    return effective(procfs.signals(task.tid))
+    return effective(signal_sets.signals(task.tid))
 
 
 def first_task(world: World, host: int, space: Space) -> Task:

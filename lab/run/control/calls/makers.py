@@ -6,7 +6,7 @@ by the time of its first use nobody can tell who made it.
 
 from __future__ import annotations
 
-from lab.kernel import procfs
+from lab.kernel import fdinfo
 from lab.kernel.arch import Registers
 from lab.run.control.opened import inode_of
 from lab.run.control.task import Task
@@ -28,7 +28,7 @@ def _socket(world: World, task: Task, _name: str, _regs: Registers) -> None:
 def _eventfd(world: World, task: Task, _name: str, _regs: Registers) -> None:
     descriptor = task.machine.run_to_end_of_call(task)
     if descriptor >= 0:
-        number = procfs.eventfd_id(task.tid, descriptor)
+        number = fdinfo.eventfd_id(task.tid, descriptor)
         world.names.make("eventfd", number, task.process.name)
 
 

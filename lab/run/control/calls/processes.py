@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lab.kernel import procfs, ptrace
+from lab.kernel import fdinfo, procfs, ptrace
 from lab.kernel.arch import Registers
 from lab.run.control.calls.files import further_names
 from lab.run.control.guard import close_before_fork
@@ -206,7 +206,7 @@ class WaitForChild(CallOperation):
         else:
             kind, identity = which, self.argument(1)
         if kind == os.P_PIDFD:
-            kind, identity = os.P_PID, procfs.process_behind(self.process.host, identity)
+            kind, identity = os.P_PID, fdinfo.process_behind(self.process.host, identity)
         if kind == os.P_PGID and not identity:
             identity = procfs.inner_group(self.process.host)
         return kind, identity

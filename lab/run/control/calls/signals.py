@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import signal
 
-from lab.kernel import procfs
+from lab.kernel import fdinfo, procfs, signal_sets
 from lab.kernel.arch import Registers
 from lab.run.control.calls.processes import Ask
 from lab.run.control.robust import note as note_locks
@@ -108,7 +108,7 @@ class WaitForSignal(CallOperation):
 
     def ready(self) -> bool:
         """One of the signals is pending, or the time is over."""
-        if procfs.signals(self.task.tid).pending & self.wanted:
+        if signal_sets.signals(self.task.tid).pending & self.wanted:
             return True
         return self.deadline is not None and self.world.clock >= self.deadline
 
@@ -124,18 +124,18 @@ class WaitForSignal(CallOperation):
 
 def arriving(task: Task) -> int:
     """The signals that a task will meet when it is resumed, with an effect or without."""
-    signals = procfs.signals(task.tid)
+    signals = signal_sets.signals(task.tid)
     return signals.pending & ~signals.blocked
 
 
 def deliverable(task: Task, mask: int | None = None) -> int:
     """The signals that would reach a task now and have an effect there, as a mask."""
-    signals = procfs.signals(task.tid)
+    signals = signal_sets.signals(task.tid)
     blocked = signals.blocked if mask is None else mask
     return signals.pending & ~blocked & effective(signals)
 
 
-def effective(signals: procfs.Signals) -> int:
+def effective(signals: signal_sets.Signals) -> int:
     """The signals that do something to a task: they have a handler, or end or stop it by default.
 
     Any other is queued all the same for a traced task, but changes nothing.
@@ -153,7 +153,7 @@ def handled(task: Task, mask: int | None = None) -> int:
 
     After one that stops the process the wait goes on, and after one that ends it nothing does.
     """
-    signals = procfs.signals(task.tid)
+    signals = signal_sets.signals(task.tid)
     return signals.pending & ~(signals.blocked if mask is None else mask) & signals.caught
 
 
@@ -186,7 +186,7 @@ def _group(world: World, task: Task, identity: int) -> list[Process]:
 
 
 def _send_to_descriptor(world: World, task: Task, name: str, regs: Registers) -> Operation:
-    pid = procfs.process_behind(task.tid, regs[0] & 0xFFFFFFFF)
+    pid = fdinfo.process_behind(task.tid, regs[0] & 0xFFFFFFFF)
     process = world.by_pid(pid)
     targets = [process] if process is not None else []
     return Send(world, name, regs, targets, regs[1] & 0xFFFFFFFF)

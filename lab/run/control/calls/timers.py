@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.kernel import procfs
+from lab.kernel import fdinfo, procfs
 from lab.kernel.arch import Registers
 from lab.kernel.kcmp import same_description
 from lab.kernel.window import Space
@@ -91,7 +91,7 @@ def _timerfd_settime(world: World, task: Task, _name: str, regs: Registers) -> N
         duplicate = take_duplicate(world, task, descriptor)
         if duplicate is None:
             return
-        clock = procfs.clock_of_timer(task.tid, descriptor)
+        clock = fdinfo.clock_of_timer(task.tid, descriptor)
         timer = DescriptorTimer(None, clock=clock, descriptor=duplicate)
         world.timers.append(timer)
     timer.expirations = 0
