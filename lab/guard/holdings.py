@@ -114,7 +114,7 @@ class Holdings:
 
 def owned(leak: Leak, owner: str) -> Leak:
     """A leak with its owner, if it has none."""
-    return replace(leak, birth=replace(leak.birth, owner=leak.birth.owner or owner))
+    return replace(leak, birth=leak.birth._replace(owner=leak.birth.owner or owner))
 
 
 def _variable(place: object, name: str) -> object:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -20,8 +19,7 @@ class Mode(enum.StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Of one test."""
 
     mode: Mode

@@ -238,7 +238,7 @@ def test_a_directory_that_goes_takes_its_names_along(looker: Looker, tmp_path: P
 
 def test_who_made_a_name_is_known_where_the_kernel_tells(looker: Looker, tmp_path: Path) -> None:
     place = tmp_path / "watched"
-    if looker.places[1]._news is None:
+    if looker._news is None:
         pytest.skip("this machine refuses fanotify")
     os.mkfifo(place / "mine")
     if (pid := os.fork()) == 0:
@@ -253,15 +253,17 @@ def test_who_made_a_name_is_known_where_the_kernel_tells(looker: Looker, tmp_pat
 
 
 def test_of_makers_the_newest_are_remembered(
-    looker: Looker, monkeypatch: pytest.MonkeyPatch
+    looker: Looker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = looker.places[1]
-    if place._news is None:
+    if looker._news is None:
         pytest.skip("this machine refuses fanotify")
     monkeypatch.setattr(looking, "_MAKERS", 4)
-    place.makers = {str(number): number for number in range(9)}
-    place._hear()
-    assert list(place.makers) == ["2", "3", "4", "5", "6", "7", "8"]
+    looker._makers = {str(number): number for number in range(9)}
+    os.mkfifo(tmp_path / "watched" / "fifo")
+    looker()
+    *others, newest = looker._makers
+    assert others == ["2", "3", "4", "5", "6", "7", "8"]
+    assert newest == str(tmp_path / "watched" / "fifo")
 
 
 def test_a_look_without_a_directory_of_queues_sees_none(births: Births) -> None:

@@ -61,7 +61,7 @@ class Scene:
 
 @pytest.fixture
 def scene(births: Births, tmp_path: Path) -> Iterator[Scene]:
-    births.basetemp = tempfile.gettempdir()
+    births.basetemp = tempfile.gettempdir
     births.begin()
     scene = Scene(births, tmp_path)
     yield scene
@@ -116,7 +116,7 @@ def test_what_a_child_wrote_down_is_told_with_the_child(scene: Scene) -> None:
 
 
 def test_a_fifo_in_a_directory_that_the_test_made_is_looked_for(scene: Scene) -> None:
-    scene.births.basetemp = "/nowhere"
+    scene.births.basetemp = lambda: "/nowhere"
     with tempfile.TemporaryDirectory() as folder:
         os.mkfifo(f"{folder}/fifo")
         Path(folder, "file").touch()
