@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import posix_ipc
 import pytest
 
 PLANT = Path(__file__).with_name("planted.py")
@@ -58,16 +60,20 @@ def session(place: Path, *arguments: str, user: str = "", **files: str) -> Told:
         for path in (place, *place.iterdir()):
             os.chown(path, int(user), int(user))
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    plant = uuid.uuid4().hex[:8]
     run = subprocess.run(
         [*_as(user), sys.executable, "-m", "pytest", *_PLUGINS, "--junitxml=junit.xml", *arguments],
         cwd=place,
         env=inherited
-        | {"PLANT": uuid.uuid4().hex[:8], "TMPDIR": str(place / "tmp")}
+        | {"PLANT": plant, "TMPDIR": str(place / "tmp")}
         | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
+    # A queue that this user cannot list is out of the guard's sight, and stays on the machine.
+    with contextlib.suppress(posix_ipc.ExistentialError):
+        posix_ipc.unlink_message_queue(f"/planted-{plant}")
     assert (place / "junit.xml").exists(), run.stdout + run.stderr
     leaks, failed = junit(place / "junit.xml")
     return Told(run.stdout + run.stderr, leaks, failed)
