@@ -34,7 +34,7 @@ def new(before: Look, now: Look, births: Births) -> Iterator[Leak]:
             note = f"{kind} lock for {access.lower()}, fd {number}"
             key = (Kind.LOCK_HELD, number, now.descriptors[number][1])
             yield Leak(key, _target(number), note=note)
-    for thread in sorted(now.threads - before.threads):
+    for thread in sorted(now.threads - before.threads - singletons.threads()):
         yield _thread(thread, births)
     for index, (old, handler) in enumerate(zip(before.handlers, now.handlers, strict=True)):
         # One of pytest-timeout's goes with the test's failure.

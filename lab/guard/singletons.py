@@ -1,6 +1,6 @@
-"""What multiprocessing keeps for the whole process, whoever needs it first: nobody's leak.
+"""What libraries keep for the whole process, whoever needs it first: nobody's leak.
 
-It has no public names for these. A module that nobody imported keeps nothing.
+They have no public names for these. A module that nobody imported keeps nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def descriptors() -> set[int]:
-    """Its pipes to the resource tracker and the forkserver, and the files of shared values."""
+    """Pipes of multiprocessing to its two servers, and the files of shared values."""
     found = {_tracker("_fd"), _forkserver("_forkserver_alive_fd")}
     heap: Any = sys.modules.get("multiprocessing.heap")
     if heap is not None:
@@ -29,6 +29,17 @@ def sockets() -> set[str]:
     """The path of the forkserver's socket."""
     address = _forkserver("_forkserver_address")
     return {address} if isinstance(address, str) else set()
+
+
+def threads() -> set[int]:
+    """The kernel's ids of Trio's threads that wait for work, for ten seconds: it lends them to all.
+
+    One that is at work is whoever's work that is.
+    """
+    module: Any = sys.modules.get("trio._core._thread_cache")
+    cache = getattr(module, "THREAD_CACHE", None)
+    idle = list(getattr(cache, "_idle_workers", ()))
+    return {native for worker in idle if (native := worker._thread.native_id)}
 
 
 def _tracker(name: str) -> object:

@@ -1,4 +1,4 @@
-"""What multiprocessing keeps for the process is known, by what it really has."""
+"""What libraries keep for the process is known, by what they really have."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from multiprocessing import resource_tracker
+from typing import Any
+
+import pytest
 
 from lab.guard import singletons
 from lab.guard.look import children, descriptors
@@ -19,10 +23,10 @@ def test_who_has_imported_none_of_it_keeps_nothing() -> None:
     program = (
         "import sys; from lab.guard import singletons as s; "
         "assert not any(name.startswith('multiprocessing') for name in sys.modules); "
-        "print(s.descriptors(), s.processes(), s.sockets())"
+        "print(s.descriptors(), s.processes(), s.sockets(), s.threads())"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert told.stdout == b"set() set() set()\n"
+    assert told.stdout == b"set() set() set() set()\n"
 
 
 def test_the_two_servers_their_pipes_and_the_socket_are_known() -> None:
@@ -50,3 +54,26 @@ def test_the_files_of_shared_values_are_known() -> None:
     arenas = type(value._wrapper)._heap._arenas
     assert {arena.fd for arena in arenas} <= singletons.descriptors()
     assert all("/pym-" in os.readlink(f"/proc/self/fd/{arena.fd}") for arena in arenas)
+
+
+def test_a_thread_of_trios_is_nobodys_while_it_waits_for_work() -> None:
+    cache = pytest.importorskip("trio._core._thread_cache", reason="Trio is not installed")
+    begun, end, done = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> int:
+        begun.set()
+        end.wait()
+        return threading.get_native_id()
+
+    told: list[Any] = []
+
+    def deliver(outcome: object) -> None:
+        told.append(outcome)
+        done.set()
+
+    cache.start_thread_soon(work, deliver)
+    begun.wait()
+    assert singletons.threads() == set()
+    end.set()
+    done.wait()
+    assert singletons.threads() == {told[0].unwrap()}
