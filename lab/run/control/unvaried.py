@@ -24,6 +24,7 @@ UNMODELLED_EVENTS = {
     "fanotify_init": "it watches files by fanotify",
     "pidfd_open": "it watches processes through descriptors",
 }
+OTHERS_IN_PROC = "it looks in /proc for what others do, and that is no step of theirs"
 LINKED_FILE = "it uses a file that has several names, by more than one of them perhaps"
 
 

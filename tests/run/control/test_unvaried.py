@@ -49,6 +49,11 @@ def _links() -> None:
     Path("/tmp/two").read_text()
 
 
+def _of_itself() -> None:
+    for name in ("self/stat", f"{os.getpid()}/stat", "cpuinfo", "sys/kernel/pid_max"):
+        Path("/proc", name).read_text()
+
+
 @pytest.mark.parametrize(
     ("work", "told"),
     [
@@ -57,8 +62,22 @@ def _links() -> None:
         (_in_a_thread, "it has threads"),
         (_measures, "it reads the clock and sleeps"),
         (lambda: os.pidfd_open(os.getpid()), "it watches processes through descriptors"),
+        (lambda: Path("/proc/1/stat").read_text(), "it looks in /proc for what others do"),
+        (lambda: Path("/proc/1").exists(), "it looks in /proc for what others do"),
+        (lambda: os.listdir("/proc"), "it looks in /proc for what others do"),
+        (lambda: Path("/proc/locks").read_text(), "it looks in /proc for what others do"),
     ],
-    ids=["time limit", "timer", "thread", "clock and sleep", "pidfd"],
+    ids=[
+        "time limit",
+        "timer",
+        "thread",
+        "clock and sleep",
+        "pidfd",
+        "another in proc",
+        "whether another is there",
+        "all in proc",
+        "all locks",
+    ],
 )
 def test_what_is_not_varied_is_told(work: Callable[[], object], told: str) -> None:
     (unvaried,) = run(work).unvaried
@@ -78,8 +97,8 @@ def test_a_file_that_the_next_run_would_find_is_told(
 
 @pytest.mark.parametrize(
     "work",
-    [lambda: None, lambda: time.sleep(0.5), time.time, _links],
-    ids=["nothing", "sleep", "clock", "links of its own"],
+    [lambda: None, lambda: time.sleep(0.5), time.time, _links, _of_itself],
+    ids=["nothing", "sleep", "clock", "links of its own", "itself in proc"],
 )
 def test_what_is_in_the_steps_needs_no_word(work: Callable[[], object]) -> None:
     assert run(work).unvaried == ()

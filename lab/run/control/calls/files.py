@@ -19,7 +19,7 @@ from lab.run.control.opened import (
     target_of,
 )
 from lab.run.control.task import CallOperation, Effect, Operation, Task
-from lab.run.control.unvaried import LINKED_FILE
+from lab.run.control.unvaried import LINKED_FILE, OTHERS_IN_PROC
 from lab.run.control.world import Model, World
 from lab.trace import Action
 
@@ -205,6 +205,7 @@ def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | N
     elif name == "creat":
         flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
     given = path_argument(task, directory, address)
+    _note_others(world, task, given)
     path = resolved(task, given)
     found = status_at(task, path)
     if flags & _WRITING and world.names.outlives(path):
@@ -221,6 +222,17 @@ def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | N
     if found is not None and found.st_mode & EXECUTABLE and flags & _WRITING:
         operation.also += (f"running:{thing}",)  # while somebody runs it: ETXTBSY
     return operation
+
+
+def _note_others(world: World, task: Task, given: str) -> None:
+    """What /proc tells of a process, or of all, changes with much that no step of theirs names."""
+    if given == "/proc" or given.startswith("/proc/"):
+        whose = f"{given}/".split("/")[2]
+        if whose in _OF_ALL or (whose.isdigit() and whose != str(task.process.pid)):
+            world.unvaried[OTHERS_IN_PROC] = None
+
+
+_OF_ALL = ("", "locks", "sysvipc", "loadavg")
 
 
 def further_names(
@@ -251,6 +263,7 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
     def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
         base = AT_FDCWD if directory is None else _signed(regs.arguments[directory])
         given = path_argument(task, base, regs.arguments[path])
+        _note_others(world, task, given)
         where = resolved(task, given, last=name not in _ON_THE_LINK)
         found = status_at(task, where)
         if action is not Action.READ and world.names.outlives(where):
