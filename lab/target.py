@@ -196,9 +196,10 @@ def function(name: str) -> Callable[..., Any]:
 def _of_token(origin: Origin) -> Callable[..., Any]:
     name = origin.name
     hint = f"give it yourself: lab.replay(token, {name.rpartition(':')[2].rpartition('.')[2]})"
+    found = f"be where it can be imported, in the checkout's first directory perhaps; or {hint}"
     if not origin.has_a_name:
         raise LabError(f"the token belongs to {name}, which no name leads to; {hint}")
     try:
         return function(name)
     except LabError as error:
-        raise LabError(f"the token belongs to a function: {error}; {hint}") from error
+        raise LabError(f"the token belongs to a function: {error}; {found}") from error

@@ -69,6 +69,18 @@ def test_both_lines_are_there(tmp_path):
 """
 )
 
+DEPOSITS = (
+    CELL
+    + """
+@pytest.mark.race
+def test_both_pay(tmp_path):
+    total = tmp_path / "total"
+    total.write_text("0")
+    both(lambda: total.write_text(str(int(total.read_text() or 0) + 10)))
+    assert total.read_text() == "20"
+"""
+)
+
 
 def run(pytester: pytest.Pytester, source: str, *options: str) -> pytest.RunResult:
     pytester.makepyfile(test_it=source)
@@ -352,6 +364,22 @@ def test_by_hand(race):
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E *expected no finding; seen:", "*- lab: test_it:loses -*"])
+
+
+@pytest.mark.usefixtures("control")
+def test_a_schedule_holds_in_the_next_session_whose_temporary_directories_have_other_numbers(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyprojecttoml('[tool.lab]\nsaved = "failed"\nschedules = 20\n')
+    pytester.makepyfile(test_it=DEPOSITS)
+    pytester.runpytest("--basetemp=first").assert_outcomes(failed=1)
+    (file, *_) = sorted(pytester.path.glob("failed/*.lost-update.*.json"))
+
+    again = pytester.runpytest("--basetemp=second", "--lab-replay", str(file))
+
+    again.stdout.fnmatch_lines(
+        ["* LOST UPDATE *failed, 1 of 1 run*", "*$BASETEMP/test_both_pay0/total*"]
+    )
 
 
 @pytest.mark.usefixtures("control")

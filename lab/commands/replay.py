@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from lab.commands.exec import refuse_unrunnable
 from lab.commands.output import Output, UsageError
 from lab.commands.running import demand_linux, exit_status, look_here, reported
 from lab.corpus import BadFile
@@ -38,6 +39,9 @@ def execute(arguments: argparse.Namespace) -> int:
             for run in runs:
                 if run in of_tests:
                     continue
+                origin = Token.read(token(run)).origin
+                if origin.source is Source.COMMAND:
+                    refuse_unrunnable("replay", origin.words[0])
                 if stories:
                     output.say()
                 result = replay(

@@ -7,9 +7,11 @@ become the sandbox, never in the lab itself: a namespace cannot be left again by
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +80,13 @@ def leave_host(*, new_user: bool, ipc: bool = True) -> None:
         raise NamespaceError(str(refused)) from refused
 
 
-def furnish(*, private_files: bool, processes: bool = True, ipc: bool = True) -> World:
+def furnish(
+    *,
+    private_files: bool,
+    processes: bool = True,
+    ipc: bool = True,
+    scratch: Sequence[str] = (),
+) -> World:
     """Mount what the namespaces need, and a disposable layer over temporary files.
 
     Args:
@@ -86,6 +94,7 @@ def furnish(*, private_files: bool, processes: bool = True, ipc: bool = True) ->
         processes: mount /proc too, which only PID 1 can; else it calls `show_processes` later,
             in a mount namespace of its own.
         ipc: False: the IPC namespace is the host's still.
+        scratch: further directories to be covered.
 
     Raises NamespaceError.
     """
@@ -99,7 +108,7 @@ def furnish(*, private_files: bool, processes: bool = True, ipc: bool = True) ->
             queues = _mount_ipc()
     except OSError as refused:
         raise NamespaceError(str(refused)) from refused
-    return World(queues, _private_tmp() if private_files else ())
+    return World(queues, _private_tmp(scratch) if private_files else ())
 
 
 def _mount_ipc() -> int:
@@ -133,15 +142,18 @@ def _bound_pids() -> None:
         return  # a machine with very many processors wants more: the watcher's bound remains
 
 
-def _private_tmp() -> tuple[PrivateTmp, ...]:
+def _private_tmp(scratch: Sequence[str]) -> tuple[PrivateTmp, ...]:
     """Cover /tmp and TMPDIR with overlays; a directory where the kernel refuses stays as it is."""
     here = Path.cwd()
-    covered = []
-    for path in dict.fromkeys(("/tmp", tempfile.gettempdir())):  # the real one
-        try:
+    covered: list[PrivateTmp] = []
+
+    def cover(path: str) -> None:
+        # E.g. no overlay on this file system: the caller reports fewer layers.
+        with contextlib.suppress(OSError):
             covered.append(_cover(path))
-        except OSError:
-            continue  # e.g. no overlay on this file system: the caller reports fewer layers
+
+    for path in dict.fromkeys(("/tmp", tempfile.gettempdir())):  # the real one
+        cover(path)
     # The program's own directory stays writable for real: results belong to its user, even when
     # the project happens to live under /tmp. Not when it is itself a temporary directory.
     paths = [layer.path for layer in covered]
@@ -149,6 +161,10 @@ def _private_tmp() -> tuple[PrivateTmp, ...]:
         original = os.open(".", os.O_PATH | os.O_DIRECTORY)
         mount(f"/proc/self/fd/{original}", str(here), "", MS_BIND | MS_REC)
         os.close(original)
+    for path in scratch:
+        inside = here in Path(path).parents
+        if inside or not any(Path(path).is_relative_to(layer) for layer in paths):
+            cover(path)
     os.chdir(here)
     return tuple(covered)
 

@@ -273,7 +273,7 @@ def _touches(process: str, step: Event | Pending) -> tuple[Touch, ...]:
     start, end = _extent(step)
     touches = [Touch(step.object, start, end, _changes(step), step.action is Action.CLOSE)]
     kind, _, path = step.object.partition(":")
-    if kind == "unix" and path.startswith("/"):
+    if kind == "unix" and not path.startswith("@"):
         touches.append(Touch(f"file:{path}", changes=touches[0].changes))
     return (*touches, *_directories(kind, path))
 
@@ -285,9 +285,9 @@ def _directories(kind: str, path: str = "") -> Iterator[Touch]:
     """
     if kind == "redis" and path:
         yield Touch(kind, changes=False)
-    if path.startswith("/") and kind in {"file", "fifo", "unix"}:
-        parts = path.split("/")
-        for count in range(2, len(parts)):
+    if path and not path.startswith("@") and kind in {"file", "fifo", "unix"}:
+        parts = path.split("/")  # from the root, or from where the run takes place
+        for count in range(1 if parts[0] else 2, len(parts)):
             yield Touch(f"file:{'/'.join(parts[:count])}", changes=False)
 
 

@@ -153,18 +153,23 @@ def sameness(event: Event) -> tuple[object, ...]:
     a PID or the identifier of a System V object, and what it stands for is named in the event.
 
     That something was printed counts, and not what: nobody in the run can read it, and a traceback
-    names the folder of the checkout.
+    names the folder of the checkout. Nor does it count where TMPDIR leads.
     """
     text = () if event.object == PRINTED else (event.offset, event.size, event.before, event.after)
     return (
         event.process,
         event.action.value,
         event.call,
-        event.object,
+        _anywhere(event.object),
         *text,
         min(event.result or 0, 0),
-        event.also,
+        tuple(map(_anywhere, event.also)),
     )
+
+
+def _anywhere(name: str) -> str:
+    """A name without the difference between a TMPDIR that somebody set and the usual one."""
+    return name.replace(":$TMPDIR/", ":/tmp/")
 
 
 def _told(event: Event | None) -> str:

@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from lab.kernel import sysv
+from lab.run.control.anchors import Anchors
 
 _ROOT = "P0"
 _MEMFD = "/memfd:"
@@ -42,6 +43,7 @@ class Names:
     """Addresses that a process of the run has taken."""
     working: str = ""
     """The working directory: what is changed below it outlives the run."""
+    anchors: Anchors = field(default_factory=Anchors)
     linked: dict[tuple[int, int], str] = field(default_factory=dict)
     """Files that were given a second name, by device and inode: they go by the first."""
     shared_positions: set[str] = field(default_factory=set)
@@ -112,6 +114,8 @@ class Names:
             return f"posix-shm:/{name}"
         if path.endswith((".py", ".pyc", ".so")) or path in self.unshared:
             return ""
+        if self.anchors.are_below(path):
+            return ""
         if any(path.startswith(place + "/") for place in self.unshared):
             return ""
         if any(path.startswith(place + "/") for place in self.places):
@@ -122,9 +126,10 @@ class Names:
         """Whether what is changed at a path is there in the next run."""
         if path.startswith(_NO_FILES) or path.endswith(".pyc"):
             return False
-        return path.startswith(f"{self.working}/") or not any(
-            path.startswith(f"{place}/") for place in self.places
-        )
+        if self.anchors.are_below(path):
+            return True
+        within = [place for place in self.places if path.startswith(f"{place}/")]
+        return max(within, key=len, default=self.working) == self.working
 
     def of_sysv(self, table: str, identifier: int, maker: str = "") -> str:
         """The name in the trace of a System V object: by key, or numbered if it is private.

@@ -46,7 +46,7 @@ def trace_of(
         limits.seconds,
         limits.processes,
         Isolation.NAMESPACES if world.own_ipc else Isolation.SNAPSHOTS,
-        tuple(world.events),
+        tuple(map(world.names.anchors.told, world.events)),
         unvaried=unvaried_in(world),
         doubts=doubts,
     )
@@ -108,7 +108,8 @@ def _blocked_task(world: World, task: Task) -> Blocked | None:
     operation = task.entered if task.where is Where.IN_KERNEL else task.operation
     if task.where is Where.GONE or operation is None:
         return None
-    name = short(operation.object)
+    anchors = world.names.anchors
+    name = short(anchors.shortened(operation.object))
     return Blocked(
         task.name,
         operation.call,
@@ -118,7 +119,7 @@ def _blocked_task(world: World, task: Task) -> Blocked | None:
         timed=operation.deadline is not None,
         on=operation.on(),
         where=line_of(task.space) if world.with_lines else "",
-        operation=operation.event(task, len(world.events), world.seconds, Effect())
+        operation=anchors.told(operation.event(task, len(world.events), world.seconds, Effect()))
         if task.where is Where.READY and operation.is_choice
         else None,
     )

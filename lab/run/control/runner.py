@@ -8,9 +8,11 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from lab.kernel import inherited, ipc_tables, layers, procfs, ptrace, seccomp, tracing
 from lab.kernel.arch import NEWER, injection
@@ -19,6 +21,7 @@ from lab.kernel.namespaces import furnish, leave_host
 from lab.kernel.queue_list import queue_directory
 from lab.kernel.window import WINDOW, Space
 from lab.run.control import zygote
+from lab.run.control.anchors import Anchors
 from lab.run.control.binding import Binding
 from lab.run.control.catalogue import TRACED
 from lab.run.control.guard import guard_inherited
@@ -107,12 +110,16 @@ class Runner:
             self._store = Store(serving)
         fixtures = limits.surroundings.objects
         self._own_ipc = not fixtures
+        temporary = os.path.realpath(tempfile.gettempdir())
+        self._anchors = Anchors.of(os.getcwd(), temporary, limits.scratch)
         self._outside = OutsideFiles(limits.surroundings.since)
         self._turn = contextlib.ExitStack()
         if fixtures:
             self._turn.enter_context(host_turn(_TURN))
         leave_host(new_user=new_user, ipc=self._own_ipc)
-        mounts = furnish(private_files=True, processes=False, ipc=self._own_ipc)
+        mounts = furnish(
+            private_files=True, processes=False, ipc=self._own_ipc, scratch=limits.scratch
+        )
         self._objects = (
             PrivateObjects(mounts.queues)
             if self._own_ipc
@@ -150,9 +157,10 @@ class Runner:
             machine,
             Names(
                 self._places(),
-                _INSTALLED,
+                _installed(),
                 queues=dict(self._objects.queues),
                 working=os.getcwd(),
+                anchors=self._anchors,
             ),
             outside=self._outside,
             own_ipc=self._own_ipc,
@@ -379,14 +387,19 @@ class Runner:
         self._turn.close()
 
 
-_INSTALLED = tuple(
-    dict.fromkeys(
-        path
-        for path in (sys.prefix, sys.base_prefix, *(entry for entry in sys.path if entry))
-        if path != "/usr"
-    )
-)
-"""An interpreter's files, and where it looks for modules: read by every process at its start."""
+def _installed() -> tuple[str, ...]:
+    """An interpreter's files, and where it looks for modules: read by every process at its start.
+
+    Modules may lie in the working directory as well, or beside it, and what a program writes there
+    it shares all the same.
+    """
+    here = Path.cwd()
+    own = [path for path in map(Path, (sys.prefix, sys.base_prefix)) if path != Path("/usr")]
+    modules = [path for path in map(Path, filter(None, sys.path)) if not path.is_relative_to(here)]
+    found = (path for path in (*own, *modules) if not here.is_relative_to(path))
+    return tuple(map(str, dict.fromkeys(found)))
+
+
 _TURN = 60.0
 """Seconds that another exploration on the host's own IPC tables may take per turn, see
 `host_turn`."""

@@ -65,6 +65,7 @@ class Scheduler:
     def __init__(self, world: World, choose: Choose, *, max_steps: int) -> None:
         self.world = world
         self.machine: Machine = world.machine
+        self._anchors = world.names.anchors
         self._choose = choose
         self._max_steps = max_steps
         self._order = DefaultOrder()
@@ -111,15 +112,14 @@ class Scheduler:
             for task in alive
             if task not in enabled and task.where is Where.READY and operation_of(task).is_choice
         )
-        happened = tuple(self.world.events[self._told :])
+        happened = tuple(map(self._anchors.told, self.world.events[self._told :]))
         self._told = len(self.world.events)
         self._passed = 0
         point = Point(self._told, pending, default, self._order.last, blocked, happened)
         return enabled[self._choose(point)]
 
-    @staticmethod
-    def _pending(task: Task) -> Pending:
-        return operation_of(task).pending(task)
+    def _pending(self, task: Task) -> Pending:
+        return self._anchors.told(operation_of(task).pending(task))
 
     # -- one step -------------------------------------------------------------------------
 

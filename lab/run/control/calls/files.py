@@ -271,6 +271,8 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
         if found is not None and stat.S_ISFIFO(found.st_mode):
             return PathCall(world, name, regs, f"fifo:{where}", action)
         thing = world.names.of_file(where)
+        if action is not Action.READ and world.names.anchors.are_below(where):
+            thing = f"file:{where}"
         if name.startswith("mknod") and thing:
             mode = regs.arguments[path + 1]
             thing = f"fifo:{where}" if stat.S_ISFIFO(mode) else thing
@@ -329,8 +331,14 @@ def _seek(world: World, task: Task, name: str, regs: Registers) -> Operation | N
 
 
 def _list_directory(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    """What is in a directory depends on every file that is made in it, whatever its name."""
+    """What is in a directory depends on every file that is made in it, whatever its name.
+
+    The working directory itself is let pass. Each Python that is started there looks for modules in
+    it; and a program that makes files there, which stay, is not proved anyway.
+    """
     target = target_of(task, regs[0] & 0xFFFFFFFF)
+    if target == world.names.working:
+        return None
     return Unknown(name, regs) if world.names.of_file(f"{target}/any") else None
 
 
