@@ -273,7 +273,7 @@ def _touches(process: str, step: Event | Pending) -> tuple[Touch, ...]:
     start, end = _extent(step)
     touches = [Touch(step.object, start, end, _changes(step), step.action is Action.CLOSE)]
     kind, _, path = step.object.partition(":")
-    if kind == "unix" and not path.startswith("@"):
+    if kind == "unix" and path and not path.startswith("@"):
         touches.append(Touch(f"file:{path}", changes=touches[0].changes))
     return (*touches, *_directories(kind, path))
 
