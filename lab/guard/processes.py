@@ -23,6 +23,7 @@ from lab.kernel.procfs import descendants, parent_of
 WORD = "LAB_GUARD"
 """The environment variable that all programs inherit which the session starts."""
 _HERTZ = os.sysconf("SC_CLK_TCK")
+_ROUNDS, _PAUSE = 1000, 0.001
 
 
 class Processes:
@@ -61,6 +62,7 @@ class Processes:
     def children(self, pids: frozenset[int], births: Births) -> Iterator[Leak]:
         """Describe some children of this process."""
         for pid in sorted(pids):
+            _begun(pid)
             line = command(pid)
             if _is_machinery(line) or pid in singletons.processes():
                 continue
@@ -104,6 +106,7 @@ class Processes:
         self._last = pid
 
     def _orphan(self, pid: int, births: Births) -> Leak | None:
+        _begun(pid)
         known = image(pid)
         forked = known == self._image
         if not forked and known not in self._images and not self._has_word(pid):
@@ -122,6 +125,18 @@ class Processes:
             return f"{WORD}={self.word}".encode() in read(f"/proc/{pid}/environ").split(b"\0")
         except OSError:
             return False  # gone, or another user's
+
+
+def _begun(pid: int) -> None:
+    """Wait for a process that is in the midst of an exec: it has no command, word or image yet."""
+    for _ in range(_ROUNDS):
+        try:
+            os.readlink(f"/proc/{pid}/exe")
+        except OSError:
+            return  # the kernel's, another user's, or ending
+        if image(pid):
+            return
+        time.sleep(_PAUSE)  # nothing tells when it has begun
 
 
 def tree(pid: int) -> set[int]:

@@ -57,6 +57,16 @@ def test_a_child_that_runs_a_program_is_told_by_its_command(
     assert "test_processes.py:" in leak.birth.where
 
 
+def test_a_program_that_has_not_yet_begun_is_waited_for(
+    processes: Processes, births: Births
+) -> None:
+    """While it executes, a process has no command for some 100 µs, and no environment."""
+    for _ in range(10):
+        with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+            (leak,) = leaks(processes, births, child.pid)
+            assert leak.name == f"cat (PID {child.pid})"
+
+
 def test_a_fork_and_a_zombie_are_told_as_what_they_are(
     processes: Processes, births: Births
 ) -> None:

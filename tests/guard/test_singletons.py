@@ -34,14 +34,14 @@ def test_the_two_servers_their_pipes_and_the_socket_are_known() -> None:
         # A fork inherits what its parent keeps, and would take that for its own.
         resource_tracker._resource_tracker._pid = None  # type: ignore[attr-defined]
         resource_tracker._resource_tracker._fd = None  # type: ignore[attr-defined]
-        before = descriptors().keys(), children()
+        before = descriptors().keys(), children(), singletons.descriptors()
         multiprocessing.forkserver.ensure_running()
         (path,) = singletons.sockets()
         is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
         os.unlink(path)
         os.rmdir(os.path.dirname(path))
         return (
-            singletons.descriptors() == descriptors().keys() - before[0],
+            singletons.descriptors() - before[2] == descriptors().keys() - before[0],
             singletons.processes() == children() - before[1],
             is_socket,
         )
