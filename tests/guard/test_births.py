@@ -307,7 +307,10 @@ def test_strange_arguments_disturb_nothing(births: Births, tmp_path: Path) -> No
         os.ftruncate(987654, 0)
     with socket.socket(socket.AF_UNIX) as unnamed:
         unnamed.bind(f"\0abstract-{os.getpid()}")
-    _thread.start_new_thread(int, ())
+    done = _thread.allocate_lock()
+    done.acquire()
+    _thread.start_new_thread(done.release, ())
+    done.acquire()
     assert not births.paths
 
 
