@@ -7,7 +7,10 @@ import mmap
 import os
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import posix_ipc
 import pytest
@@ -240,6 +243,34 @@ def test_a_command_is_explored_and_its_token_replays_it() -> None:
 
     assert "exit status 3" in finding.summary
     assert lab.replay(finding.schedule).findings[0].summary == finding.summary
+
+
+def _lab(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """As the command `lab` starts, which does not look for modules where it stands (-P)."""
+    program = "import sys; from lab.cli import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-P", "-c", program, *words],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_program_of_the_working_directory_makes_the_same_steps_when_replayed(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "fails"
+    program.write_text("#!/bin/sh\ntrue & wait; exit 3\n")
+    program.chmod(0o755)
+
+    explored = _lab(tmp_path, "exec", "--explore", "2", "--", "./fails")
+    (saved,) = (tmp_path / ".lab" / "schedules").iterdir()
+    replayed = _lab(tmp_path, "replay", str(saved))
+
+    assert explored.returncode == 1
+    assert replayed.returncode == 1, replayed.stdout
 
 
 def test_a_plan_is_for_a_hundred_schedules_of_ten_thousand_steps() -> None:
