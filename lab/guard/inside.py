@@ -21,9 +21,11 @@ from lab.guard.owners import may_make
 
 def new(before: Look, now: Look, births: Births) -> Iterator[Leak]:
     """What is there now and was not before."""
-    ours = singletons.descriptors()
-    for number, (_, inode) in sorted(now.descriptors.items()):
-        if before.descriptors.get(number) != now.descriptors[number] and number not in ours:
+    held = now.descriptors
+    fresh = {each: held[each] for each in held if before.descriptors.get(each) != held[each]}
+    ours = singletons.descriptors() | singletons.of_libuv(fresh)
+    for number, (_, inode) in sorted(fresh.items()):
+        if number not in ours:
             leak = _descriptor(number, inode, births)
             if leak is not None:
                 yield leak

@@ -5,7 +5,10 @@ They have no public names for these. A module that nobody imported keeps nothing
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sys
+import termios
 from typing import Any
 
 
@@ -17,6 +20,34 @@ def descriptors() -> set[int]:
         arenas = getattr(getattr(heap.BufferWrapper, "_heap", None), "_arenas", ())
         found |= {getattr(arena, "fd", None) for arena in arenas}
     return {number for number in found if isinstance(number, int)}
+
+
+_libuv: set[tuple[int, int]] = set()
+
+
+def of_libuv(new: dict[int, tuple[int, int]]) -> set[int]:
+    """Of new descriptors, both ends of the pipe that libuv makes with its first loop and keeps.
+
+    Nothing names it. It is a lock, free as long as the one byte is in it (libuv, uv__signal_lock).
+    There is one, so another pipe with a byte in it is a leak. Without uvloop none is looked for.
+    """
+    if "uvloop" not in sys.modules:
+        return set()
+    for place in set(new.values()) - _libuv:
+        ends = [number for number, each in new.items() if each == place]
+        if len(ends) > 1 and not _libuv and _holds_one_byte(ends[0]):
+            _libuv.add(place)
+    return {number for number, place in new.items() if place in _libuv}
+
+
+def _holds_one_byte(number: int) -> bool:
+    try:
+        if not os.readlink(f"/proc/self/fd/{number}").startswith("pipe:"):
+            return False
+        count = fcntl.ioctl(number, termios.FIONREAD, bytes(4))
+    except OSError:
+        return False  # closed since the look
+    return int.from_bytes(count, sys.byteorder) == 1
 
 
 def processes() -> set[int]:

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+import types
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -77,3 +78,26 @@ def test_a_thread_of_trios_is_nobodys_while_it_waits_for_work() -> None:
     end.set()
     done.wait()
     assert singletons.threads() == {told[0].unwrap()}
+
+
+def test_the_pipe_that_libuv_locks_by_is_nobodys_and_no_other_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(singletons, "_libuv", set())
+    before = descriptors()
+    pipes = [os.pipe() for _ in range(3)]  # an empty one, libuv's, and one with a message
+    for _, end in pipes[1:]:
+        os.write(end, b"*")
+    new = {number: each for number, each in descriptors().items() if number not in before}
+
+    def told(*chosen: int) -> set[int]:
+        return singletons.of_libuv({end: new[end] for each in chosen for end in pipes[each]})
+
+    assert told(1) == set()  # nobody has imported uvloop
+    monkeypatch.setitem(sys.modules, "uvloop", types.ModuleType("uvloop"))
+    assert told(0) == set()
+    assert told(0, 1) == set(pipes[1])
+    assert told(2) == set()
+    assert told(1, 2) == set(pipes[1])
+    for end in new:
+        os.close(end)
