@@ -23,7 +23,7 @@ from lab.run.control.world import World
 _PLAIN = ("/dev/", "/memfd:", "/proc/", "anon_inode:")
 """What is no stream, as links in /proc read: most of what a process has open."""
 _CLOSES_ON_EXEC = 0o2000000
-EXECUTABLE = 0o111
+_EXECUTABLE = 0o111
 AT_FDCWD = -100
 _MOST_LINKS = 40
 """As many as the kernel follows."""
@@ -284,9 +284,25 @@ def closed_by(world: World, task: Task, closes: Callable[[int], bool]) -> tuple[
 
 def keeps_busy(task: Task, number: int, what: Opened) -> str:
     """The program that nobody can execute (ETXTBSY) until a descriptor is closed; "" if none."""
-    if not what.mode & EXECUTABLE or flags_of(task, number) & os.O_ACCMODE == os.O_RDONLY:
+    if not is_program(f"/proc/{task.tid}/fd/{number}", what.mode):
         return ""
-    return f"written:{what.identity}"
+    reads = flags_of(task, number) & os.O_ACCMODE == os.O_RDONLY
+    return "" if reads else f"written:{what.identity}"
+
+
+def is_program(path: str, mode: int) -> bool:
+    """Whether a file is one that the kernel would execute, or may be, since we cannot read it.
+
+    Its mode alone would not do: what Python's os.open makes is executable by default, and the
+    closing of each such file would be a step. What is no program fails, by one error or another.
+    """
+    if not mode & _EXECUTABLE:
+        return False
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return (file.read(4) or b"").startswith((b"\x7fELF", b"#!"))
+    except OSError:
+        return True
 
 
 def _lock_on(world: World, task: Task, number: int, target: str) -> str:

@@ -9,8 +9,8 @@ from lab.kernel.arch import Registers
 from lab.run.control.calls.others import Unknown
 from lab.run.control.opened import (
     AT_FDCWD,
-    EXECUTABLE,
     closed_by,
+    is_program,
     keeps_busy,
     opened_by,
     path_argument,
@@ -219,7 +219,8 @@ def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | N
         return None
     operation = FileOpen(world, name, regs, thing, flags, path)
     operation.also = further_names(world, thing, given, found)
-    if found is not None and found.st_mode & EXECUTABLE and flags & _WRITING:
+    written = found.st_mode if found is not None and flags & _WRITING else 0
+    if is_program(f"/proc/{task.tid}/root{path}", written):
         operation.also += (f"running:{thing}",)  # while somebody runs it: ETXTBSY
     return operation
 
