@@ -29,7 +29,7 @@ WINDOW_HALVES = 16
 # Bits of a system call's number and arguments, and places in struct seccomp_data.
 _X32 = 0x40000000
 _MAP_SHARED, _PROT_EXEC = 1, 4
-_LOCKS = (6, 7, 37, 38)  # F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW
+_LOCKS = (5, 6, 7, 36, 37, 38)  # F_GETLK, F_SETLK, F_SETLKW, and the same of open files
 _NUMBER, _ARCH, _POINTER, _ARGUMENTS = 0, 4, 8, 16
 _HIGH_HALF = 4
 
@@ -75,7 +75,7 @@ def assemble(rules: Rules) -> bytes:
 
     In this order: stop what is not called in the 64-bit way; let the tracer's own calls pass; stop
     the traced calls, every futex call (private wakes too, for the waiters may be emulated), an
-    mmap that shares or makes code, an fcntl that locks, and any call that has an argument in the
+    mmap that shares or makes code, an fcntl on locks, and any call that has an argument in the
     window; let the rest pass.
 
     Raises ValueError if there are more rules than a filter has room for.

@@ -56,6 +56,8 @@ exits and on who has joined or left."""
 ADOPTIONS = "adoptions"
 """What is changed by who leaves children behind and by who wants to have them."""
 _SIGNAL_DESCRIPTOR = "signalfd"
+LINK = "link:"
+"""Before the name of a symbolic link that a path led over."""
 _CLOCK = "the clock"
 _PROCESS = re.compile(r"P\d+")
 _EXACT_CALLS = frozenset({"load", "store", "update", "futex", "semop", "semtimedop"})
@@ -256,9 +258,12 @@ def looks_only(event: Event) -> bool:
 def _further(step: Event | Pending) -> tuple[Touch, ...]:
     """What a step has to do with beside its object."""
     ends = step.action in (Action.EXIT, Action.EXEC)
-    also = [Touch(thing, closes=ends and not thing.startswith(_HELD)) for thing in step.also]
+    also = list[Touch]()
     for thing in step.also:
-        also.extend(_directories(*thing.split(":", 1)))
+        name = thing.removeprefix(LINK)
+        closes = ends and not thing.startswith(_HELD)
+        also.append(Touch(name, changes=name == thing, closes=closes and name == thing))
+        also.extend(_directories(*name.split(":", 1)))
     return (*also, Touch(_CLOCK, changes=False)) if step.timed else tuple(also)
 
 
@@ -275,6 +280,9 @@ def _touches(process: str, step: Event | Pending) -> tuple[Touch, ...]:
     kind, _, path = step.object.partition(":")
     if kind == "unix" and path and not path.startswith("@"):
         touches.append(Touch(f"file:{path}", changes=touches[0].changes))
+    if kind == "fifo":  # where it is not yet, or not any more, its path is that of a file
+        named = step.action in (Action.CREATE, Action.REMOVE)
+        touches.append(Touch(f"file:{path}", changes=named and touches[0].changes))
     return (*touches, *_directories(kind, path))
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from lab.search.dependence import LINK
 from lab.search.strategy import Pending
 from lab.trace import Event
 
@@ -55,6 +56,8 @@ class Anchors:
 
     def shortened(self, name: str) -> str:
         """The name of a thing, as a trace has it."""
+        if name.startswith(LINK):
+            return f"{LINK}{self.shortened(name.removeprefix(LINK))}"
         if not name.startswith(_PATHS):
             return name
         kind, slash, rest = name.partition(":/")

@@ -16,14 +16,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 _DELETED = " (deleted)"
+_RECORD = " (record)"
 
 
 @dataclass
 class Locks:
     """The names of the locks on one run's files."""
 
-    _names: dict[tuple[int, int], str] = field(default_factory=dict)
-    """By device and inode."""
+    _names: dict[tuple[int, int], dict[bool, str]] = field(default_factory=dict)
+    """By device and inode; of flock, and of fcntl, which know nothing of one another."""
     _ranks: dict[tuple[int, int], int] = field(default_factory=dict)
     """How many files were at a file's path before it, where there were any."""
     _gone: Counter[str] = field(default_factory=Counter)
@@ -34,25 +35,25 @@ class Locks:
         """Whether any was."""
         return bool(self._names)
 
-    def known(self, device: int, inode: int) -> str:
-        """The name of the lock on a file that somebody asked for; "" if nobody did."""
-        return self._names.get((device, inode), "")
+    def known(self, device: int, inode: int) -> tuple[str, ...]:
+        """The names of the locks on a file that somebody asked for."""
+        return tuple(self._names.get((device, inode), {}).values())
 
-    def of(self, target: str, device: int, inode: int) -> str:
+    def of(self, target: str, device: int, inode: int, *, record: bool) -> str:
         """The name in the trace of the lock on a file.
 
         Args:
             target: the path, as the link of a descriptor in /proc reads.
             device: of the file.
             inode: of the file.
+            record: it is one of fcntl's.
         """
-        known = self._names.get((device, inode))
-        if known is None:
+        names = self._names.setdefault((device, inode), {})
+        if record not in names:
             rank = self._ranks.get((device, inode), 0)
             number = f" ({rank + 1})" if rank else ""
-            known = f"lock:{target.removesuffix(_DELETED)}{number}"
-            self._names[device, inode] = known
-        return known
+            names[record] = f"lock:{target.removesuffix(_DELETED)}{number}{_RECORD * record}"
+        return names[record]
 
     def left(self, path: str) -> None:
         """The file that was at a path is not there any more."""

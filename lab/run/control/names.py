@@ -19,6 +19,7 @@ from lab.run.control.anchors import Anchors
 
 _ROOT = "P0"
 _MEMFD = "/memfd:"
+_DELETED = " (deleted)"
 _NO_FILES = ("/dev/", "/proc/", "/sys/")
 
 
@@ -86,7 +87,7 @@ class Names:
         """The name in the trace of what a descriptor or a path leads to; "" for nothing shared."""
         if stat.S_ISFIFO(status.st_mode):
             if target.startswith("/"):
-                return f"fifo:{target}"
+                return f"fifo:{target.removesuffix(_DELETED)}"
             return f"pipe:{self.label('pipe', status.st_ino)}"
         if stat.S_ISSOCK(status.st_mode):
             known = self.sockets.get(status.st_ino)
@@ -94,7 +95,7 @@ class Names:
         if (status.st_dev, status.st_ino) in self.queues:
             return self.queues[status.st_dev, status.st_ino]
         if target.startswith(_MEMFD):
-            name = target.removeprefix(_MEMFD).removesuffix(" (deleted)")
+            name = target.removeprefix(_MEMFD).removesuffix(_DELETED)
             label = self.label(f"memfd {name}", status.st_ino)
             return f"memfd:{name}" if label in ("1", "inherited-1") else f"memfd:{name} ({label})"
         if target.startswith("anon_inode:"):
@@ -106,13 +107,17 @@ class Names:
 
     def of_file(self, path: str) -> str:
         """The name in the trace of a file; "" if it lies where nothing is shared."""
-        path = path.removesuffix(" (deleted)")
+        path = path.removesuffix(_DELETED)
         if path.startswith("/dev/shm/"):
             name = path.removeprefix("/dev/shm/")
             if name.startswith("sem."):
                 return f"posix-sem:/{name[4:]}"
             return f"posix-shm:/{name}"
-        if path.endswith((".py", ".pyc", ".so")) or path in self.unshared:
+        if path.startswith("/dev/mqueue/"):
+            return f"posix-mq:/{path.removeprefix('/dev/mqueue/')}"
+        if path.endswith(".pyc") or path in self.unshared:
+            return ""
+        if path.endswith((".py", ".so")) and path.startswith(f"{self.working}/"):
             return ""
         if self.anchors.are_below(path):
             return ""
@@ -130,6 +135,11 @@ class Names:
             return True
         within = [place for place in self.places if path.startswith(f"{place}/")]
         return max(within, key=len, default=self.working) == self.working
+
+    def ignores(self, path: str) -> bool:
+        """Whether what is changed at a path is read by others, and that is no step of theirs."""
+        known = path.startswith(_NO_FILES) or path.endswith(".pyc") or self.of_file(path)
+        return not known and not self.outlives(path)
 
     def of_sysv(self, table: str, identifier: int, maker: str = "") -> str:
         """The name in the trace of a System V object: by key, or numbered if it is private.

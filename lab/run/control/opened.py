@@ -24,9 +24,6 @@ _PLAIN = ("/dev/", "/memfd:", "/proc/", "anon_inode:")
 """What is no stream, as links in /proc read: most of what a process has open."""
 _CLOSES_ON_EXEC = 0o2000000
 _EXECUTABLE = 0o111
-AT_FDCWD = -100
-_MOST_LINKS = 40
-"""As many as the kernel follows."""
 _TIMEVAL = struct.Struct("=2q")
 _SIGNALFD, _EPOLL = "anon_inode:[signalfd]", "anon_inode:[eventpoll]"
 
@@ -46,7 +43,7 @@ class Opened:
 
 def opened_by(world: World, task: Task, descriptor: int) -> Opened | None:
     """What a descriptor of a task leads to; None if it is not open."""
-    target = _link(task, f"fd/{descriptor}")
+    target = link_of(task, f"fd/{descriptor}")
     if target is None:
         return None
     status = os.stat(f"/proc/{task.tid}/fd/{descriptor}")
@@ -63,7 +60,7 @@ def inode_of(task: Task, descriptor: int) -> int:
     return os.stat(f"/proc/{task.tid}/fd/{descriptor}").st_ino
 
 
-def _link(task: Task, name: str) -> str | None:
+def link_of(task: Task, name: str) -> str | None:
     """Where a link in a task's /proc leads; None: there is none.
 
     Raises UnexpectedStopError where a process hides itself: what it does with what it has open is
@@ -92,51 +89,9 @@ def _descriptors(task: Task) -> list[int]:
         raise _hidden(task) from None
 
 
-def path_argument(task: Task, directory: int, address: int) -> str:
-    """A path argument, made absolute as the task would resolve it."""
-    given = task.space.string(address)
-    if given.startswith("/"):
-        return os.path.normpath(given)
-    base = _link(task, "cwd" if directory == AT_FDCWD else f"fd/{directory}")
-    return given if base is None else os.path.normpath(os.path.join(base, given))
-
-
-def resolved(task: Task, path: str, *, last: bool = True) -> str:
-    """A path without symbolic links, as the task sees them.
-
-    Args:
-        task: who would use it.
-        path: absolute and normal.
-        last: also if the last part of it is one.
-    """
-    done, left, links = "", path.strip("/").split("/"), 0
-    while left and links < _MOST_LINKS:
-        part = left.pop(0)
-        place = f"{done}/{part}"
-        try:
-            link = os.readlink(f"/proc/{task.tid}/root{place}") if left or last else ""
-        except OSError:
-            link = ""
-        if not link:
-            done = place
-            continue
-        links += 1
-        whole = os.path.normpath(os.path.join(done or "/", link, *left))
-        done, left = "", whole.strip("/").split("/")
-    return done or "/"
-
-
 def target_of(task: Task, descriptor: int) -> str:
     """The path that a descriptor of a task leads to; "" if it is not open."""
-    return _link(task, f"fd/{descriptor}") or ""
-
-
-def status_at(task: Task, path: str) -> os.stat_result | None:
-    """What lies at a path, as the task sees it; None: nothing."""
-    try:
-        return os.stat(f"/proc/{task.tid}/root{path}")
-    except OSError:
-        return None
+    return link_of(task, f"fd/{descriptor}") or ""
 
 
 def take_duplicate(world: World, task: Task, descriptor: int) -> int | None:
@@ -257,7 +212,7 @@ def closed_by_end(world: World, task: Task, *, by_exec: bool = False) -> tuple[s
         task,
         lambda number: not by_exec or bool(flags_of(task, number) & _CLOSES_ON_EXEC),
     )
-    running = world.names.of_file(_link(task, "exe") or "")
+    running = world.names.of_file(link_of(task, "exe") or "")
     ended = [f"running:{running}"] if running else []
     return tuple(found | dict.fromkeys((*closed, *ended)))
 
@@ -267,12 +222,11 @@ def closed_by(world: World, task: Task, closes: Callable[[int], bool]) -> tuple[
     found: dict[str, None] = {}
     for number in _descriptors(task):
         target = target_of(task, number)
-        lock = _lock_on(world, task, number, target)
-        if (target.startswith(_PLAIN) and not lock) or not closes(number):
+        locks = _locks_on(world, task, number, target)
+        if (target.startswith(_PLAIN) and not locks) or not closes(number):
             continue
         what = opened_by(world, task, number)
-        if lock:
-            found[lock] = None
+        found |= dict.fromkeys(locks)
         if what is None or not what.identity:
             continue
         if not stat.S_ISREG(what.mode):
@@ -305,15 +259,15 @@ def is_program(path: str, mode: int) -> bool:
         return True
 
 
-def _lock_on(world: World, task: Task, number: int, target: str) -> str:
-    """The lock on what is open, if it is a file and that was ever asked for; "" otherwise."""
+def _locks_on(world: World, task: Task, number: int, target: str) -> tuple[str, ...]:
+    """The locks on what is open, if it is a file, that were ever asked for."""
     if not target.startswith("/") or not world.locks.asked_for:
-        return ""
+        return ()
     try:
         status = os.stat(f"/proc/{task.tid}/fd/{number}")
     except procfs.VANISHED:
-        return ""
-    return world.lock_on(status.st_dev, status.st_ino)
+        return ()
+    return world.locks_on(status.st_dev, status.st_ino)
 
 
 def share_positions(world: World, task: Task, numbers: Iterable[int] | None = None) -> None:
@@ -325,6 +279,8 @@ def share_positions(world: World, task: Task, numbers: Iterable[int] | None = No
         numbers: those that it sends to another; None, a fork: all.
     """
     for number in _descriptors(task) if numbers is None else numbers:
-        target = target_of(task, number)
-        if target.startswith("/") and (identity := world.names.of_file(target)):
-            world.names.shared_positions.add(identity)
+        if not target_of(task, number).startswith("/"):
+            continue
+        what = opened_by(world, task, number)
+        if what is not None and stat.S_ISREG(what.mode) and what.identity:
+            world.names.shared_positions.add(what.identity)

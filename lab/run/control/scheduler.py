@@ -125,7 +125,7 @@ class Scheduler:
 
     def step(self, task: Task) -> None:
         """Let a task do its operation and go on to its next one."""
-        operation = operation_of(task)
+        operation = self._by_now(task)
         interrupted = not operation.ready()
         if self._signals_come_first(task, operation, interrupted=interrupted):
             self._take_signals_first(task)
@@ -148,6 +148,17 @@ class Scheduler:
             end_threads(self.world, task)
         elif task.operation is None and task.where is Where.READY:
             self.advance(task)
+
+    def _by_now(self, task: Task) -> Operation:
+        """Its operation, found anew if its path may lead elsewhere than when it came to stand here.
+
+        Not before: others would seem to have moved it, and it could not be tried before them.
+        """
+        operation = operation_of(task)
+        if task.at_call and operation.found_at not in (None, self.world.moves):
+            anew = modelled(self.world, task, ptrace.registers(task.tid), MODELS)
+            task.operation = anew or operation
+        return task.operation or operation
 
     @staticmethod
     def _signals_come_first(task: Task, operation: Operation, *, interrupted: bool) -> bool:

@@ -173,6 +173,8 @@ class Operation(ABC):
     """While it is not ready it waits, without end, and does not fail instead."""
     also: tuple[str, ...] = ()
     """Further objects that it changes."""
+    found_at: int | None = None
+    """By which of the world's moves it was found where its path leads; None: it has none."""
     opened: Sequence[Region] = ()
     """Mappings that are open for the kernel while its call sleeps there."""
 

@@ -25,6 +25,9 @@ UNMODELLED_EVENTS = {
     "pidfd_open": "it watches processes through descriptors",
 }
 OTHERS_IN_PROC = "it looks in /proc for what others do, and that is no step of theirs"
+UNSHARED_FILE = "it writes to a directory of programs, and what is read there is no step"
+TERMINAL = "it opens a pseudo-terminal, and what goes through that is no step"
+MOVED_DIRECTORY = "it moves a directory in which another process has something open"
 LINKED_FILE = "it uses a file that has several names, by more than one of them perhaps"
 
 

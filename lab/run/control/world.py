@@ -63,6 +63,8 @@ class World:
     versions: dict[str, int] = field(default_factory=dict)
     """How many steps have touched an object."""
     exits: int = 0
+    moves: int = 0
+    """How often a path may have come to lead elsewhere."""
     readings: Counter[str] = field(default_factory=Counter)
     """How often each task has read a clock."""
     unvaried: dict[str, None] = field(default_factory=dict)
@@ -172,10 +174,9 @@ class World:
                     balance[event.process] = balance.get(event.process, 0) - 1
         return tuple(name for name, count in balance.items() if count > 0)
 
-    def lock_on(self, device: int, inode: int) -> str:
-        """The lock on a file, if any step ever asked for it; "" otherwise."""
-        lock = self.locks.known(device, inode)
-        return lock if lock in self.versions else ""
+    def locks_on(self, device: int, inode: int) -> tuple[str, ...]:
+        """The locks on a file that any step ever asked for."""
+        return tuple(lock for lock in self.locks.known(device, inode) if lock in self.versions)
 
     def close(self) -> None:
         """Let go of everything that the run made the tracer hold."""

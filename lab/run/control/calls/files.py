@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 
+from lab.kernel import fdinfo
 from lab.kernel.arch import Registers
 from lab.run.control.calls.others import Unknown
 from lab.run.control.opened import (
-    AT_FDCWD,
     closed_by,
     is_program,
     keeps_busy,
+    link_of,
     opened_by,
-    path_argument,
-    resolved,
-    status_at,
     target_of,
 )
+from lab.run.control.paths import AT_FDCWD, Way, path_argument, resolved, status_at
 from lab.run.control.task import CallOperation, Effect, Operation, Task
-from lab.run.control.unvaried import LINKED_FILE, OTHERS_IN_PROC
+from lab.run.control.unvaried import (
+    LINKED_FILE,
+    MOVED_DIRECTORY,
+    OTHERS_IN_PROC,
+    TERMINAL,
+    UNSHARED_FILE,
+)
 from lab.run.control.world import Model, World
+from lab.search.dependence import LINK
 from lab.trace import Action
 
 
@@ -50,6 +57,8 @@ class PathCall(CallOperation):
             self._note_rename(task, replaces=replaces)
         if result >= 0 and self.action is Action.REMOVE:
             self.world.locks.left(self.path)
+        if result >= 0 and self.action in (Action.CREATE, Action.REMOVE):
+            self.world.moves += 1
         return Effect(result=result)
 
     def _note_rename(self, task: Task, *, replaces: bool) -> None:
@@ -58,14 +67,31 @@ class PathCall(CallOperation):
             self.world.locks.left(self.path)
         self.world.locks.left(self.source)
         found = status_at(task, self.path)
-        if found:
-            self.world.locks.came(self.path, found, new=False)
+        if found is None:
+            return
+        self.world.locks.came(self.path, found, new=False)
+        others = [p for p in self.world.processes if p.ended is None and p is not task.process]
+        if stat.S_ISDIR(found.st_mode):
+            below = f"{self.path}/"
+            for process in others:
+                if any(target.startswith(below) for target in _opened_paths(process.host)):
+                    self.world.unvaried[MOVED_DIRECTORY] = None
+            return
+        # Who has it open stands, perhaps, before a step that names it as it was.
+        key = (found.st_dev, found.st_ino)
+        mapped = ("file", *key) in self.world.memories
+        if mapped or any(key in fdinfo.opened(process.host) for process in others):
+            self._goes_by(key, self.world.names.of_file(self.source))
+
+    def _goes_by(self, key: tuple[int, int], name: str) -> None:
+        if name.startswith("file:"):
+            self.world.names.linked.setdefault(key, name)
 
     def _note_link(self, task: Task) -> None:
         """A file has a second name now, and goes by the first."""
         found = status_at(task, self.path)
         if found and self.also and self.object.startswith("file:"):
-            self.world.names.linked.setdefault((found.st_dev, found.st_ino), self.also[0])
+            self._goes_by((found.st_dev, found.st_ino), self.also[0])
 
     def _name_memory(self, task: Task) -> None:
         """A file was given a name: glibc makes a semaphore under another one and links it."""
@@ -99,10 +125,17 @@ class FileOpen(PathCall):
             made = None if found else status_at(task, self.file)
             if made:
                 self.world.locks.came(self.file, made, new=True)
+                self.world.names.linked.pop((made.st_dev, made.st_ino), None)
             return effect
         truncates = self.flags & os.O_TRUNC and found.st_size
         self.action = Action.WRITE if truncates else Action.OPEN
         return super().perform(task)
+
+
+def _opened_paths(host: int) -> list[str]:
+    """Where a process is, and what it has open."""
+    working = os.readlink(f"/proc/{host}/cwd")
+    return [working, *(descriptor.target for descriptor in fdinfo.descriptors(host))]
 
 
 class FifoOpen(CallOperation):
@@ -126,77 +159,6 @@ class FifoOpen(CallOperation):
         return Effect(result=task.machine.enter_call(task, self))
 
 
-class Lock(CallOperation):
-    """flock, and the locks of fcntl.
-
-    Whether one is free is found out only by trying: a duplicate of the descriptor, used to ask,
-    would take it.
-    """
-
-    action = Action.ACQUIRE
-    waits_for = "the lock's holder to release it"
-
-    def __init__(self, world: World, task: Task, name: str, regs: Registers, thing: str) -> None:
-        super().__init__(name, regs)
-        self.world, self.object = world, thing
-        self.refused_at = -1
-        releases = (
-            bool(self.argument(1) & _LOCK_UN)
-            if name == "flock"
-            else task.space.word(regs[2], 2) == _F_UNLCK
-        )
-        if releases:
-            self.action = Action.RELEASE
-        exclusive = (
-            bool(self.argument(1) & _LOCK_EX)
-            if name == "flock"
-            else task.space.word(regs[2], 2) == _F_WRLCK
-        )
-        if name == "fcntl":
-            # Of a part of the file, unless its length is 0.
-            self.offset, self.size = task.space.word(regs[2] + 8), task.space.word(regs[2] + 16)
-        self.mode = b"" if releases else b"exclusive" if exclusive else b"shared"
-        self.waits = self.action is Action.ACQUIRE and (
-            not self.argument(1) & _LOCK_NB if name == "flock" else self.argument(1) in _WAITING
-        )
-
-    def ready(self) -> bool:
-        """Not refused since the last step that may have released it."""
-        return self.refused_at != self.world.version(self.object)
-
-    def on(self) -> tuple[str, ...]:
-        """Those who hold it, by the record."""
-        return self.world.holders(self.object, 0)
-
-    def perform(self, task: Task) -> Effect:
-        """Try; a refusal of a waiting call is no step."""
-        result = task.machine.run_changed(task, self.regs, {1: self._at_once()})
-        if self.waits and result in (-_EAGAIN, -_EACCES):
-            self.refused_at = self.world.version(self.object)
-            task.machine.back_before_call(task, self.regs)
-            task.operation = self
-            return Effect(result=result, no_step=True)
-        failed = self.action is Action.ACQUIRE and result < 0
-        return Effect(after=self.mode, result=result, action=Action.READ if failed else None)
-
-    def _at_once(self) -> int:
-        """The command that does not wait."""
-        if self.call == "fcntl":
-            return _WAITING.get(self.argument(1), self.regs[1])
-        return self.regs[1] | (_LOCK_NB if self.waits else 0)
-
-    def interrupt(self, task: Task) -> Effect:
-        """With a signal pending the kernel breaks the wait itself."""
-        return Effect(result=task.machine.run_to_end_of_call(task))
-
-
-_LOCK_EX, _LOCK_NB, _LOCK_UN = 2, 4, 8
-_F_WRLCK, _F_UNLCK = 1, 2
-_WAITING = {7: 6, 38: 37}
-"""F_SETLKW and F_OFD_SETLKW, and the same without waiting."""
-_EAGAIN, _EACCES = 11, 13
-
-
 def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     directory, address, flags = AT_FDCWD, regs[0], regs[1]
     if name in ("openat", "openat2"):
@@ -204,46 +166,105 @@ def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | N
         flags = regs[2] if name == "openat" else task.space.word(regs[2])
     elif name == "creat":
         flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
-    given = path_argument(task, directory, address)
-    _note_others(world, task, given)
-    path = resolved(task, given)
+    way = resolved(task, path_argument(task, directory, address))
+    path = way.end
+    _note_others(world, task, path)
     found = status_at(task, path)
-    if flags & _WRITING and world.names.outlives(path):
-        world.changes_outside(path)
-    if found is not None and stat.S_ISFIFO(found.st_mode):
-        if flags & os.O_NONBLOCK or flags & os.O_ACCMODE == os.O_RDWR:
-            return PathCall(world, name, regs, f"fifo:{path}", Action.OPEN)
-        return FifoOpen(world, name, regs, path, flags)
-    thing = world.names.of_file(path)
-    if not thing:
+    if flags & _UNNAMED == _UNNAMED:
+        _open_unnamed(world, task, path)
         return None
-    operation = FileOpen(world, name, regs, thing, flags, path)
-    operation.also = further_names(world, thing, given, found)
+    if flags & _WRITING:
+        _note_change(world, path)
+    thing = world.names.of_file(path)
+    operation: CallOperation
+    if found is not None and stat.S_ISFIFO(found.st_mode):
+        thing = f"fifo:{path}"
+        if flags & os.O_NONBLOCK or flags & os.O_ACCMODE == os.O_RDWR:
+            operation = PathCall(world, name, regs, thing, Action.OPEN)
+        else:
+            operation = FifoOpen(world, name, regs, path, flags)
+    elif thing:
+        operation = FileOpen(world, name, regs, thing, flags, path)
+    else:
+        return _elsewhere(world, task, name, regs, way)
+    operation.also = further_names(world, thing, way, found)
+    operation.found_at = world.moves
     written = found.st_mode if found is not None and flags & _WRITING else 0
-    if is_program(f"/proc/{task.tid}/root{path}", written):
+    if stat.S_ISREG(written) and is_program(f"/proc/{task.tid}/root{path}", written):
         operation.also += (f"running:{thing}",)  # while somebody runs it: ETXTBSY
     return operation
 
 
-def _note_others(world: World, task: Task, given: str) -> None:
+def _open_unnamed(world: World, task: Task, directory: str) -> None:
+    """O_TMPFILE: nobody else can open it, and the kernel shows a number as its name."""
+    descriptor = task.machine.run_to_end_of_call(task)
+    if descriptor >= 0 and world.names.of_file(f"{directory}/any"):
+        status = os.stat(f"/proc/{task.tid}/fd/{descriptor}")
+        number = world.names.make("unnamed", status.st_ino, task.process.name)
+        world.names.linked[status.st_dev, status.st_ino] = f"file:{directory}/#{number}"
+
+
+_UNNAMED = os.O_TMPFILE
+
+
+def _note_change(world: World, path: str) -> None:
+    """What is at a path is about to be changed; where that is no step, the run is to say so."""
+    if world.names.outlives(path):
+        world.changes_outside(path)
+    elif world.names.ignores(path):
+        world.unvaried[UNSHARED_FILE] = None
+
+
+def _elsewhere(world: World, task: Task, name: str, regs: Registers, way: Way) -> PathCall | None:
+    """A path that leads to no file that counts as shared: by what it leads there, it may be."""
+    links = [thing for link in way.links if (thing := world.names.of_file(link))]
+    if links:
+        operation = PathCall(world, name, regs, links[0], Action.READ)
+        operation.also = tuple(f"{LINK}{link}" for link in links[1:])
+        operation.found_at = world.moves
+        return operation
+    return _in_proc(world, task, name, regs, way.end)
+
+
+def _in_proc(world: World, task: Task, name: str, regs: Registers, path: str) -> PathCall | None:
+    """Whether /proc has another process is asked for when the call is made."""
+    found = _PROCESS.match(path)
+    process = world.ever(int(found[1])) if found else None
+    if process is None or process is task.process:
+        return None
+    return PathCall(world, name, regs, process.name, Action.READ)
+
+
+_PROCESS = re.compile(r"/proc/(\d+)(/|$)")
+
+
+def _note_others(world: World, task: Task, path: str) -> None:
     """What /proc tells of a process, or of all, changes with much that no step of theirs names."""
-    if given == "/proc" or given.startswith("/proc/"):
-        whose = f"{given}/".split("/")[2]
-        if whose in _OF_ALL or (whose.isdigit() and whose != str(task.process.pid)):
+    if path == "/proc" or path.startswith("/proc/"):
+        whose, what = f"{path}//".split("/")[2:4]
+        if (
+            whose in _OF_ALL
+            or what in _OF_ALL_THERE
+            or (whose.isdigit() and whose != str(task.process.pid))
+        ):
             world.unvaried[OTHERS_IN_PROC] = None
+    elif path in ("/dev/ptmx", "/dev/pts/ptmx"):
+        world.unvaried[TERMINAL] = None
 
 
 _OF_ALL = ("", "locks", "sysvipc", "loadavg")
+_OF_ALL_THERE = ("net",)
 
 
 def further_names(
-    world: World, thing: str, given: str, found: os.stat_result | None
+    world: World, thing: str, way: Way, found: os.stat_result | None
 ) -> tuple[str, ...]:
     """What else decides which file a path leads to, or what is in it.
 
-    That is the link, if it was given by a symbolic one, and the first name of a file with several.
+    That is the symbolic links on the way, and the first name of a file with several.
     """
-    names = {world.names.of_file(given): None}
+    links = (world.names.of_file(link) for link in way.links)
+    names = {f"{LINK}{link}": None for link in links if link}
     if found is not None and stat.S_ISREG(found.st_mode) and thing.startswith("file:"):
         first = world.names.linked.get((found.st_dev, found.st_ino))
         if first is None and found.st_nlink > 1:
@@ -263,42 +284,58 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
 
     def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
         base = AT_FDCWD if directory is None else _signed(regs.arguments[directory])
-        given = path_argument(task, base, regs.arguments[path])
-        _note_others(world, task, given)
-        where = resolved(task, given, last=name not in _ON_THE_LINK)
-        found = status_at(task, where)
-        if action is not Action.READ and world.names.outlives(where):
-            world.changes_outside(where)
-        if found is not None and stat.S_ISFIFO(found.st_mode):
-            return PathCall(world, name, regs, f"fifo:{where}", action)
-        thing = world.names.of_file(where)
-        if action is not Action.READ and world.names.anchors.are_below(where):
-            thing = f"file:{where}"
-        if name.startswith("mknod") and thing:
-            mode = regs.arguments[path + 1]
-            thing = f"fifo:{where}" if stat.S_ISFIFO(mode) else thing
-        if not thing:
-            return None
-        operation = PathCall(world, name, regs, thing, action, where)
-        operation.also = further_names(world, thing, given, found)
-        if name in _RENAMES or name in _LINKS:
-            bare = name in ("rename", "link")
-            old, place = (AT_FDCWD, regs[0]) if bare else (_signed(regs[0]), regs[1])
-            source = resolved(task, path_argument(task, old, place), last=False)
-            if name.startswith("rename") and world.names.outlives(source):
-                world.changes_outside(source)
-            operation.also = (world.names.of_file(source), *operation.also)
-            operation.source = source if name in _RENAMES else ""
+        follows = name not in _ON_THE_LINK and not (
+            name in _TOLD_NOT_TO and regs.arguments[_TOLD_NOT_TO[name]] & _NOFOLLOW
+        )
+        way = resolved(task, path_argument(task, base, regs.arguments[path]), last=follows)
+        where = way.end
+        found, thing = status_at(task, where), world.names.of_file(where)
+        if directory is not None and not task.space.string(regs.arguments[path]):
+            thing = _named_by_descriptor(world, task, base) or thing
+        _note_others(world, task, where)
+        if action is not Action.READ:
+            _note_change(world, where)
+            if world.names.anchors.are_below(where):
+                thing = f"file:{where}"
+        fifo = found is not None and stat.S_ISFIFO(found.st_mode)
+        if fifo or (thing and name.startswith("mknod") and stat.S_ISFIFO(regs.arguments[path + 1])):
+            thing = f"fifo:{where}"
+        source = _source(world, task, name, regs)
+        old = world.names.of_file(source) if source else ""
+        if not thing and not old:
+            return _elsewhere(world, task, name, regs, way)
+        operation = PathCall(world, name, regs, thing or old, action, where)
+        further = further_names(world, thing, way, found)
+        operation.also = (old, *further) if thing and old else further
+        operation.source = source if name in _RENAMES else ""
+        operation.found_at = world.moves
         return operation
 
     return model
 
 
-def _lock(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-    what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
-    if what is None or (not stat.S_ISREG(what.mode) and not stat.S_ISDIR(what.mode)):
-        return None
-    return Lock(world, task, name, regs, world.locks.of(what.target, what.device, what.inode))
+def _named_by_descriptor(world: World, task: Task, descriptor: int) -> str:
+    """With an empty path, a call on a path is one on what is open."""
+    what = opened_by(world, task, descriptor) if descriptor >= 0 else None
+    return what.identity if what is not None and stat.S_ISREG(what.mode) else ""
+
+
+def _source(world: World, task: Task, name: str, regs: Registers) -> str:
+    """The old path of a call that has two; "" of any other."""
+    if name not in _RENAMES and name not in _LINKS:
+        return ""
+    bare = name in ("rename", "link")
+    old, place = (AT_FDCWD, regs[0]) if bare else (_signed(regs[0]), regs[1])
+    source = resolved(task, path_argument(task, old, place), last=False).end
+    if name in _RENAMES:
+        _note_change(world, source)
+    return source
+
+
+def _working_directory(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
+    """getcwd, which fails when the directory is not there any more."""
+    thing = world.names.of_file(link_of(task, "cwd") or "")
+    return PathCall(world, name, regs, thing, Action.READ) if thing else None
 
 
 def _truncate_opened(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
@@ -324,7 +361,7 @@ def _seek(world: World, task: Task, name: str, regs: Registers) -> Operation | N
     if what is None or not stat.S_ISREG(what.mode) or not what.identity:
         return None
     position = world.names.position(what.identity)
-    if regs[2] & 0xFFFFFFFF == os.SEEK_END:
+    if regs[2] & 0xFFFFFFFF in (os.SEEK_END, os.SEEK_DATA, os.SEEK_HOLE):
         operation = PathCall(world, name, regs, what.identity, Action.READ)
         operation.also = position
         return operation
@@ -340,7 +377,8 @@ def _list_directory(world: World, task: Task, name: str, regs: Registers) -> Ope
     target = target_of(task, regs[0] & 0xFFFFFFFF)
     if target == world.names.working:
         return None
-    return Unknown(name, regs) if world.names.of_file(f"{target}/any") else None
+    shared = target == "/proc" or world.names.of_file(f"{target}/any")
+    return Unknown(name, regs) if shared else None
 
 
 def _close_range(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
@@ -372,16 +410,18 @@ def _closed(
 ) -> Operation | None:
     """Closing the end of a pipe or a socket may end another's wait; of a file, drop its locks."""
     what = opened_by(world, task, descriptor & 0xFFFFFFFF)
-    if what is None or not what.identity:
+    if what is None:
         return None
-    if what.identity.startswith(("posix-", "file:")):
-        lock = world.lock_on(what.device, what.inode)
-        busy = keeps_busy(task, descriptor & 0xFFFFFFFF, what)
-        if not lock:
+    locks = world.locks_on(what.device, what.inode)
+    if stat.S_ISREG(what.mode) or locks:
+        busy = keeps_busy(task, descriptor & 0xFFFFFFFF, what) if what.identity else ""
+        if not locks:
             return PathCall(world, name, regs, busy, Action.CLOSE) if busy else None
-        operation = PathCall(world, name, regs, lock, Action.RELEASE)
-        operation.also = (busy,) if busy else ()
+        operation = PathCall(world, name, regs, locks[0], Action.RELEASE)
+        operation.also = (*locks[1:], busy) if busy else locks[1:]
         return operation
+    if not what.identity:
+        return None
     return PathCall(world, name, regs, what.identity, Action.CLOSE)
 
 
@@ -394,6 +434,10 @@ _ON_THE_LINK = frozenset(
     """.split()  # noqa: SIM905  # to be read
 )
 """Calls that do not follow a symbolic link at the end of a path; some others do not if told so."""
+_TOLD_NOT_TO = {"newfstatat": 3, "statx": 2, "faccessat2": 3, "fchownat": 4, "utimensat": 3}
+"""Which argument has the flag that says so."""
+_NOFOLLOW = 0x100
+"""AT_SYMLINK_NOFOLLOW."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -420,6 +464,8 @@ TABLE: dict[str, Model] = {
     "rmdir": _on_path(Action.REMOVE, directory=None, path=0),
     "truncate": _on_path(Action.WRITE, directory=None, path=0),
     "ftruncate": _truncate_opened,
+    "chdir": _on_path(Action.READ, directory=None, path=0),
+    "getcwd": _working_directory,
     "stat": _on_path(Action.READ, directory=None, path=0),
     "lstat": _on_path(Action.READ, directory=None, path=0),
     "newfstatat": _on_path(Action.READ, directory=0, path=1),
@@ -448,7 +494,5 @@ TABLE: dict[str, Model] = {
     "readlinkat": _on_path(Action.READ, directory=0, path=1),
     **dict.fromkeys(("dup2", "dup3"), _replace),
     "close_range": _close_range,
-    "flock": _lock,
-    "fcntl": _lock,
     "close": _close,
 }

@@ -30,7 +30,7 @@ PRIVATE = frozenset(
     sched_get_priority_max sched_get_priority_min sched_rr_get_interval sched_setattr sched_getattr
     sched_setaffinity sched_getaffinity getcpu ioprio_get ioprio_set personality arch_prctl
     modify_ldt set_thread_area get_thread_area set_tid_address set_robust_list get_robust_list rseq
-    membarrier seccomp umask getcwd chdir fchdir dup getsockname
+    membarrier seccomp umask fchdir dup getsockname
     getpeername getsockopt setsockopt epoll_create epoll_create1 epoll_ctl signalfd
     signalfd4 timerfd_create memfd_secret
     pidfd_getfd fadvise64 readahead fsync fdatasync sync syncfs sync_file_range

@@ -8,14 +8,8 @@ from lab.kernel import fdinfo, procfs, ptrace
 from lab.kernel.arch import Registers
 from lab.run.control.calls.files import further_names
 from lab.run.control.guard import close_before_fork
-from lab.run.control.opened import (
-    AT_FDCWD,
-    closed_by_end,
-    path_argument,
-    resolved,
-    share_positions,
-    status_at,
-)
+from lab.run.control.opened import closed_by_end, share_positions
+from lab.run.control.paths import AT_FDCWD, path_argument, resolved, status_at
 from lab.run.control.robust import held_by
 from lab.run.control.robust import note as note_locks
 from lab.run.control.task import (
@@ -227,8 +221,8 @@ def _fork(world: World, _task: Task, name: str, regs: Registers) -> Operation:
 def _execute(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     if name == "execveat":  # what is open, or lies in a directory that is
         return Execute(world, task, name, regs)
-    given = path_argument(task, AT_FDCWD, regs[0])
-    path = resolved(task, given)
+    way = resolved(task, path_argument(task, AT_FDCWD, regs[0]))
+    path = way.end
     found, program = status_at(task, path), world.names.of_file(path)
     # Who searches PATH tries its directories one after the other. Where nothing is, and nobody in
     # the run puts anything, that is no step: no schedule must hang on what PATH was. What /proc
@@ -236,7 +230,8 @@ def _execute(world: World, task: Task, name: str, regs: Registers) -> Operation 
     if found is None and not program and not path.startswith("/proc/"):
         return None
     operation = Execute(world, task, name, regs, program)
-    operation.also += further_names(world, program, given, found)
+    operation.also += further_names(world, program, way, found)
+    operation.found_at = world.moves
     return operation
 
 
