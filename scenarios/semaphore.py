@@ -43,7 +43,7 @@ fork = multiprocessing.get_context("fork")
 
 
 @scenario(expects=["deadlock"])
-def opposite_order(amount: int = 10, work: float = 0.02) -> None:
+def opposite_order(amount: int = 10, work: float = 0.1) -> None:
     """Two transfers between the same two accounts wait for each other, for ever.
 
     It happens when each has taken the account that it takes the money from, and wants the other.
@@ -62,7 +62,7 @@ def opposite_order(amount: int = 10, work: float = 0.02) -> None:
 
 
 @scenario(fixes="opposite_order")
-def same_order(amount: int = 10, work: float = 0.02) -> None:
+def same_order(amount: int = 10, work: float = 0.1) -> None:
     """Each transfer takes the two accounts in the order of their names.
 
     That suffices because whoever has the last that it needs waits for nobody, and whoever waits

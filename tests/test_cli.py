@@ -196,7 +196,7 @@ def test_where_nothing_can_be_said_the_status_tells() -> None:
 def test_a_checkout_that_was_not_installed_says_so() -> None:
     program = (
         "import sys; sys.modules['posix_ipc'] = None; from lab.cli import main; "
-        "sys.exit(main(['doctor']))"
+        "sys.exit(main(['run', 'signal.never_waited']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -46,7 +46,13 @@ def test_the_mark_of_the_second_start_is_not_inherited_by_programs() -> None:
 
 def ends(program: str) -> int:
     """The status with which a program ends that says nothing."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        check=False,
+        # Where the tests run in a shell's background it is ignored, and so it is by their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert (done.stdout, done.stderr) == (b"", b"")
     return done.returncode
 

@@ -7,11 +7,18 @@ import fcntl
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import termios
 import time
 from pathlib import Path
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY)
+    # Where the tests run in a shell's background it is ignored, and so it is by their children.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
@@ -27,7 +34,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY),  # noqa: PLW1509  # no locks
+            preexec_fn=_take_terminal,  # noqa: PLW1509  # no locks
         )
         os.close(theirs)
         self.text = ""
