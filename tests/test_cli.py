@@ -195,7 +195,7 @@ def test_where_nothing_can_be_said_the_status_tells() -> None:
 
 def test_a_checkout_that_was_not_installed_says_so() -> None:
     program = (
-        "import sys; sys.modules['posix_ipc'] = None; from lab.cli import main; "
+        "import sys; sys.modules['psutil'] = None; from lab.cli import main; "
         "sys.exit(main(['run', 'signal.never_waited']))"
     )
     done = subprocess.run(
@@ -206,7 +206,7 @@ def test_a_checkout_that_was_not_installed_says_so() -> None:
         check=False,
     )
     assert done.returncode == 3
-    assert done.stderr.startswith("lab: posix_ipc is not installed for ")
+    assert done.stderr.startswith("lab: psutil is not installed for ")
     assert len(done.stderr.splitlines()) == 1
 
 
