@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+import sysv_ipc
 
 from lab import Tally
 from tests.run.control.conftest import Compile, compiled
@@ -242,6 +243,30 @@ def test_a_robust_mutex_is_left_by_the_end_of_its_holder(compiled: Compile) -> N
 
     assert dpor.exhausted
     assert {trace.root.status for trace in traces} == {1, 2, None}  # the child waits for ever
+
+
+def test_a_wake_that_changes_a_second_word_is_seen_by_who_reads_that(compiled: Compile) -> None:
+    program = compiled(
+        """
+        #include <sys/mman.h>
+        #include <sys/syscall.h>
+        #include <sys/wait.h>
+        #include <unistd.h>
+        int main() {
+            volatile int *words = mmap(0, 4096, 3, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+            int set_to_one = 1 << 12;
+            if (!fork()) { syscall(SYS_futex, words, 5, 0, 0, words + 8, set_to_one); _exit(0); }
+            if (!fork()) _exit(words[8]);
+            wait(0);
+            wait(0);
+            return 0;
+        }
+        """
+    )
+    dpor, traces = proved(program)
+
+    assert dpor.exhausted
+    assert {trace.processes[2].status for trace in traces} == {0, 1}
 
 
 # --- Pipes and waiting for several -------------------------------------------------------------
@@ -497,3 +522,26 @@ def closed_elsewhere() -> int:
 )
 def test_locks(body: Body, found: set[int]) -> None:
     assert outcomes(body) == found
+
+
+def queue_is_made_smaller() -> int:
+    queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
+
+    def shrink() -> int:
+        queue.max_size = 1
+        return 0
+
+    def send() -> int:
+        try:
+            queue.send(b"12", block=False)
+        except (sysv_ipc.BusyError, ValueError):
+            return 1
+        return 0
+
+    found = statuses(children(shrink, send))
+    queue.remove()
+    return found
+
+
+def test_a_queue_has_the_room_that_another_gives_it() -> None:
+    assert outcomes(queue_is_made_smaller) == {0, 1}

@@ -29,6 +29,9 @@ WINDOW_HALVES = 16
 # Bits of a system call's number and arguments, and places in struct seccomp_data.
 _X32 = 0x40000000
 _MAP_SHARED, _PROT_EXEC = 1, 4
+_MAP_ANONYMOUS, _MAP_DENYWRITE = 0x20, 0x800
+"""What has no file, and what the loader says of libraries: nothing that others write."""
+_NO_DESCRIPTOR = 0xFFFFFFFF
 _LOCKS = (5, 6, 7, 36, 37, 38)  # F_GETLK, F_SETLK, F_SETLKW, and the same of open files
 _NUMBER, _ARCH, _POINTER, _ARGUMENTS = 0, 4, 8, 16
 _HIGH_HALF = 4
@@ -75,8 +78,8 @@ def assemble(rules: Rules) -> bytes:
 
     In this order: stop what is not called in the 64-bit way; let the tracer's own calls pass; stop
     the traced calls, every futex call (private wakes too, for the waiters may be emulated), an
-    mmap that shares or makes code, an fcntl on locks, and any call that has an argument in the
-    window; let the rest pass.
+    mmap that shares, makes code or reads a file, an fcntl on locks, and any call that has an
+    argument in the window; let the rest pass.
 
     Raises ValueError if there are more rules than a filter has room for.
     """
@@ -98,7 +101,10 @@ def assemble(rules: Rules) -> bytes:
     for command in _LOCKS:
         lock = code.branch(_EQUAL, command, trace, lock)
     lock = code.add(_LOAD, _argument(1), then=lock)
-    mapping = code.branch(_ANY_BIT, _MAP_SHARED, trace, pointers)
+    mapping = code.branch(_EQUAL, _NO_DESCRIPTOR, pointers, trace)
+    mapping = code.add(_LOAD, _argument(4), then=mapping)
+    mapping = code.branch(_ANY_BIT, _MAP_ANONYMOUS | _MAP_DENYWRITE, pointers, mapping)
+    mapping = code.branch(_ANY_BIT, _MAP_SHARED, trace, mapping)
     mapping = code.add(_LOAD, _argument(3), then=mapping)
     mapping = code.branch(_ANY_BIT, _PROT_EXEC, trace, mapping)
     mapping = code.add(_LOAD, _argument(2), then=mapping)

@@ -73,15 +73,28 @@ def _stops(rules: Rules, call: Call) -> bool:
         return False
     if number in rules.traced or number == NUMBERS["futex"]:
         return True
-    if number == NUMBERS["mmap"] and (arguments[3] & 1 or arguments[2] & 4):
-        return True
+    if number == NUMBERS["mmap"]:
+        of_a_file = arguments[4] & 0xFFFFFFFF != 0xFFFFFFFF and not arguments[3] & 0x820
+        if arguments[3] & 1 or arguments[2] & 4 or of_a_file:
+            return True
     if number == NUMBERS["fcntl"] and arguments[1] & 0xFFFFFFFF in (5, 6, 7, 36, 37, 38):
         return True
     return any(WINDOW <= argument < WINDOW + 64 * GIB for argument in arguments)
 
 
 EDGES = [WINDOW - 1, WINDOW, WINDOW + 64 * GIB - 1, WINDOW + 64 * GIB, 2**64 - 1]
-EDGES += [*range(8), 36, 37, 38, (7 << 32) | 3, 0x1_0000_0006, WINDOW >> 32]
+EDGES += [
+    *range(8),
+    36,
+    37,
+    38,
+    0x20,
+    0x800,
+    0xFFFFFFFF,
+    (7 << 32) | 3,
+    0x1_0000_0006,
+    WINDOW >> 32,
+]
 _ARGUMENT = st.one_of(
     st.sampled_from(EDGES), st.integers(0, 2**64 - 1), st.integers(WINDOW, WINDOW + 64 * GIB)
 )

@@ -25,6 +25,9 @@ UNMODELLED_EVENTS = {
     "pidfd_open": "it watches processes through descriptors",
 }
 OTHERS_IN_PROC = "it looks in /proc for what others do, and that is no step of theirs"
+COUNTS_WAITERS = "it asks how many wait for a semaphore, and who waits here is not counted"
+PRIVATE_MAPPING = "it maps a file as a copy of its own, where it may see what others write later"
+NOTIFIED = "it is notified of messages, and their arrival is no step of its own"
 UNSHARED_FILE = "it writes to a directory of programs, and what is read there is no step"
 TERMINAL = "it opens a pseudo-terminal, and what goes through that is no step"
 MOVED_DIRECTORY = "it moves a directory in which another process has something open"

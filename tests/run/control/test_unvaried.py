@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import signal
 import threading
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import posix_ipc
 import pytest
+import sysv_ipc
 
 import lab
-from lab.run.control.unvaried import OUTSIDE_FILE
+from lab.run.control.unvaried import COUNTS_WAITERS, NOTIFIED, OUTSIDE_FILE, PRIVATE_MAPPING
 from tests.run.control.controlled import run
 
 
@@ -130,3 +132,35 @@ def test_who_asks_for_its_parent_meets_the_end_of_it() -> None:
 
     result = lab.explore(body, strategy="dpor", schedules=60, shrinking=0)
     assert {outcome.result for outcome in result.outcomes} == {"0 of 1 parents", "1 of 1 parents"}
+
+
+def _maps_its_own() -> None:
+    with open("/tmp/mapped", "wb+") as file:
+        file.write(b"1")
+        file.flush()
+        mmap.mmap(file.fileno(), 1, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+
+
+def _counts_waiters() -> None:
+    semaphore = sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX)
+    assert semaphore.waiting_for_nonzero == 0
+    semaphore.remove()
+
+
+def _is_notified() -> None:
+    queue = posix_ipc.MessageQueue("/told", posix_ipc.O_CREX, max_messages=1, max_message_size=1)
+    queue.request_notification(signal.SIGUSR1)
+    queue.close()
+    queue.unlink()
+
+
+@pytest.mark.parametrize(
+    ("work", "told"),
+    [
+        (_maps_its_own, PRIVATE_MAPPING),
+        (_counts_waiters, COUNTS_WAITERS),
+        (_is_notified, NOTIFIED),
+    ],
+)
+def test_what_others_do_to_it_unseen_is_told(work: Callable[[], object], told: str) -> None:
+    assert told in run(work).unvaried

@@ -22,6 +22,8 @@ from lab.run.control.world import World
 from lab.trace import Action
 
 WAIT, _WAKE, _REQUEUE, _CMP_REQUEUE, _WAKE_OP, _WAIT_BITSET, _WAKE_BITSET = 0, 1, 3, 4, 5, 9, 10
+_OF_TWO = (_REQUEUE, _CMP_REQUEUE, _WAKE_OP)
+"""They have to do with a second word."""
 WAITS = (WAIT, _WAIT_BITSET)
 WAKES = (_WAKE, _WAKE_BITSET, _REQUEUE, _CMP_REQUEUE, _WAKE_OP)
 LOCK, LOCK_2 = 6, 13
@@ -152,6 +154,12 @@ class FutexWake(FutexOperation):
     """Wake, or move to another queue."""
 
     action = Action.RELEASE
+
+    def __init__(self, world: World, task: Task, regs: Registers) -> None:
+        super().__init__(world, task, regs)
+        if regs[1] & COMMAND in _OF_TWO:
+            other, _ = key_of(task, regs[4])
+            self.also = () if other.startswith("private:") else (other,)
 
     def perform(self, task: Task) -> Effect:
         """Wake the longest waiting, up to the number asked for."""

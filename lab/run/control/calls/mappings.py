@@ -1,7 +1,8 @@
 """mmap and its kin: never a choice point, but what they map has to come under guard.
 
-The filter hands over an mmap that is shared or executable, and any call with a pointer into the
-window, so munmap, mprotect and mremap are seen when they concern a guarded mapping.
+The filter hands over an mmap that is shared, executable, or of a file but no library, and any call
+with a pointer into the window, so munmap, mprotect and mremap are seen when they concern a guarded
+mapping.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from lab.kernel.arch import Registers
 from lab.run.control import guard
 from lab.run.control.machine import UnexpectedStopError
-from lab.run.control.opened import target_of
+from lab.run.control.opened import opened_by, target_of
 from lab.run.control.semaphore import set_breakpoints
 from lab.run.control.task import Task
+from lab.run.control.unvaried import PRIVATE_MAPPING
 from lab.run.control.world import Model, World
 
-_MAP_SHARED, _MAP_TYPE, _MAP_FIXED = 1, 0xF, 0x10
+_MAP_SHARED, _MAP_TYPE, _MAP_FIXED, _MAP_ANONYMOUS = 1, 0xF, 0x10, 0x20
 _PROT_EXEC = 4
 
 
@@ -24,6 +26,10 @@ def _mmap(world: World, task: Task, _name: str, regs: Registers) -> None:
         guard.map_shared(world, task, regs)
         return
     what = target_of(task, descriptor & 0xFFFFFFFF) if protection & _PROT_EXEC else ""
+    if not (what or flags & _MAP_ANONYMOUS):
+        opened = opened_by(world, task, descriptor & 0xFFFFFFFF)
+        if opened is not None and opened.identity:
+            world.unvaried[PRIVATE_MAPPING] = None
     start = task.machine.run_to_end_of_call(task)
     if start > 0 and flags & _MAP_FIXED:
         guard.unmap(task, address, size)

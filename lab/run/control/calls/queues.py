@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from lab.kernel.arch import Registers
 from lab.run.control.calls.descriptors import DescriptorCall
+from lab.run.control.calls.others import Unknown
 from lab.run.control.opened import opened_by
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import deadline_of
+from lab.run.control.unvaried import NOTIFIED
 from lab.run.control.world import Model, World
 from lab.trace import Action
 
@@ -81,6 +83,11 @@ def _on_queue(action: Action) -> Model:
     return model
 
 
+def _notify(world: World, _task: Task, name: str, regs: Registers) -> Operation:
+    world.unvaried[NOTIFIED] = None
+    return Unknown(name, regs)
+
+
 def _queue_attributes(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
     if what is None or not what.identity:
@@ -90,6 +97,7 @@ def _queue_attributes(world: World, task: Task, name: str, regs: Registers) -> O
 
 TABLE: dict[str, Model] = {
     "mq_getsetattr": _queue_attributes,
+    "mq_notify": _notify,
     "mq_timedsend": _on_queue(Action.SEND),
     "mq_timedreceive": _on_queue(Action.RECEIVE),
     "mq_open": _mq_open,

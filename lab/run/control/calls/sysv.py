@@ -13,6 +13,7 @@ from lab.kernel import sysv
 from lab.kernel.arch import Registers
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import timespec
+from lab.run.control.unvaried import COUNTS_WAITERS
 from lab.run.control.world import Model, World
 from lab.trace import Action
 
@@ -158,9 +159,12 @@ class Control(CallOperation):
         else:
             self.object = world.names.of_sysv(self.kind, self.argument(0))
             command = self.argument(2 if self.kind == "sem" else 1)
-            self.action = {0: Action.REMOVE, 12: Action.READ, 13: Action.READ}.get(
-                command, Action.WRITE if command in (16, 17) else Action.READ
-            )
+            changes = _CHANGES if self.kind == "sem" else (_IPC_SET,)
+            self.action = Action.WRITE if command in changes else Action.READ
+            if command == _IPC_RMID:
+                self.action = Action.REMOVE
+            elif self.kind == "sem" and command in _COUNTS:
+                world.unvaried[COUNTS_WAITERS] = None
             self.size = 1 << 16
 
     def perform(self, task: Task) -> Effect:
@@ -182,6 +186,11 @@ class Control(CallOperation):
             file.write(str(made))
 
 
+_IPC_RMID, _IPC_SET = 0, 1
+_CHANGES = (_IPC_SET, 16, 17)
+"""Of a set of semaphores, with SETVAL and SETALL."""
+_COUNTS = (14, 15)
+"""GETNCNT and GETZCNT: who waits here stands before its call, and the kernel counts nobody."""
 _NEXT = "/proc/sys/kernel/{}_next_id"
 _TYPES = {"sem": "sem", "shm": "shm", "msg": "mq"}
 
