@@ -114,6 +114,9 @@ def attach(world: World, task: Task, regs: Registers) -> None:
     size = memory.size
     changed = {1: task.space.reserve(size)} if not address and size else {}
     result = task.machine.run_changed(task, regs, changed)
+    if _in_company(world):
+        world.attached.setdefault(segment, set()).add(task.process.name)
+        world.note_segment(segment)
     if result <= 0:
         return
     unmap(task, result, size)

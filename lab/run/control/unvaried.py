@@ -26,6 +26,7 @@ UNMODELLED_EVENTS = {
 }
 OTHERS_IN_PROC = "it looks in /proc for what others do, and that is no step of theirs"
 COUNTS_WAITERS = "it asks how many wait for a semaphore, and who waits here is not counted"
+ATTACHED = "it attaches shared memory that another process removes, and to attach is no step"
 PRIVATE_MAPPING = "it maps a file as a copy of its own, where it may see what others write later"
 NOTIFIED = "it is notified of messages, and their arrival is no step of its own"
 UNSHARED_FILE = "it writes to a directory of programs, and what is read there is no step"

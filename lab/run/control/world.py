@@ -16,7 +16,7 @@ from lab.run.control.machine import Machine
 from lab.run.control.names import Names
 from lab.run.control.task import Effect, Operation, Process, Task, Where
 from lab.run.control.timers import Timer
-from lab.run.control.unvaried import OUTSIDE_FILE
+from lab.run.control.unvaried import ATTACHED, OUTSIDE_FILE
 from lab.trace import Action, Event
 
 if TYPE_CHECKING:
@@ -69,6 +69,10 @@ class World:
     """How often each task has read a clock."""
     unvaried: dict[str, None] = field(default_factory=dict)
     """What happened that keeps a program from being proved, see `unvaried_in`."""
+    attached: dict[int, set[str]] = field(default_factory=dict)
+    """Who has attached a segment of System V, or tried to, while others lived; by its id."""
+    removers: dict[int, str] = field(default_factory=dict)
+    """Who has removed it."""
     waiters: list[Waiter] = field(default_factory=list)
     """Tasks in the queues of futexes, longest waiting first."""
     robust: dict[int, tuple[Held, ...]] = field(default_factory=dict)
@@ -120,6 +124,12 @@ class World:
             for timer in self.timers
             if timer.process is not process or (kind and not isinstance(timer, kind))
         ]
+
+    def note_segment(self, segment: int) -> None:
+        """A segment was removed, or is attached: where two did that, it is not in every order."""
+        remover = self.removers.get(segment)
+        if remover is not None and self.attached.get(segment, set()) - {remover}:
+            self.unvaried[ATTACHED] = None
 
     def sleep_until(self, deadline: int) -> bool:
         """Move the clock to the end of a sleep, or only to the first alarm before it.

@@ -16,7 +16,13 @@ import pytest
 import sysv_ipc
 
 import lab
-from lab.run.control.unvaried import COUNTS_WAITERS, NOTIFIED, OUTSIDE_FILE, PRIVATE_MAPPING
+from lab.run.control.unvaried import (
+    ATTACHED,
+    COUNTS_WAITERS,
+    NOTIFIED,
+    OUTSIDE_FILE,
+    PRIVATE_MAPPING,
+)
 from tests.run.control.controlled import run
 
 
@@ -154,9 +160,20 @@ def _is_notified() -> None:
     queue.unlink()
 
 
+def _attaches_what_another_removes() -> None:
+    segment = sysv_ipc.SharedMemory(None, sysv_ipc.IPC_CREX, size=4096)
+    child = os.fork()
+    if not child:
+        sysv_ipc.attach(segment.id).detach()
+        os._exit(0)
+    os.waitpid(child, 0)
+    segment.remove()
+
+
 @pytest.mark.parametrize(
     ("work", "told"),
     [
+        (_attaches_what_another_removes, ATTACHED),
         (_maps_its_own, PRIVATE_MAPPING),
         (_counts_waiters, COUNTS_WAITERS),
         (_is_notified, NOTIFIED),

@@ -171,6 +171,9 @@ class Control(CallOperation):
         """Make the call."""
         if self.action is Action.CREATE:
             self._fix_number()
+        if self.kind == "shm" and self.action is Action.REMOVE:
+            self.world.removers[self.argument(0)] = task.process.name
+            self.world.note_segment(self.argument(0))
         result = task.machine.run_to_end_of_call(task)
         if self.action is Action.CREATE and result >= 0:
             self.world.made.add((self.kind, result))
