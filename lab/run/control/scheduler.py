@@ -35,6 +35,7 @@ from lab.run.control.program import became_another_program, child_of
 from lab.run.control.robust import note as note_locks
 from lab.run.control.semaphore import at_breakpoint
 from lab.run.control.task import CONTINUED, Effect, Operation, Process, Task, Where
+from lab.run.control.unvaried import HANDLER
 from lab.run.control.world import World, leaders_last
 from lab.search.strategy import Pending, Point
 from lab.trace import Action, Ending
@@ -231,6 +232,8 @@ class Scheduler:
         note_locks(self.world, task.process)
         if deliverable_now(task) & mask:
             self.world.note(task, Action.DELIVER, name_of(number), task.process.name, None)
+            if signal_sets.signals(task.tid).caught & mask:
+                self.world.unvaried[HANDLER] = None
 
     def _forked(self, task: Task, tid: int) -> None:
         child = child_of(self.world, task, tid)

@@ -1,9 +1,10 @@
 """The unvaried: why a program is not proved, although every order of its steps was run.
 
 A proof is about orders of visible operations. What a program does may also follow from what the
-lab does not vary: from the moment at which a time limit or a timer runs out, from what a clock
-shows, from the private memory of threads, from a server or a file outside the run. Then that no
-order showed a finding is worth telling, and is no proof.
+lab does not vary: from the moment at which a time limit or a timer runs out, from the instruction
+before which a handler runs, from what a clock shows, from the private memory of threads, from a
+server or a file outside the run. Then that no order showed a finding is worth telling, and is no
+proof.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lab.run.control.world import World
 
 UNVARIED_TIMER = "it sets a timer, which does not go off at every moment at which it might"
+HANDLER = "it handles a signal, which comes to it between its steps only, and not anywhere"
 OUTSIDE_FILE = "it writes to files that are not put back between runs"
 SEVERAL_EVENTS = "it is told of several events by one epoll, in the order in which they came"
 UNMODELLED_EVENTS = {

@@ -34,9 +34,19 @@ def _limited() -> None:
 
 
 def _armed() -> None:
-    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
     signal.setitimer(signal.ITIMER_REAL, 0.5)
-    signal.pause()
+    signal.sigwait({signal.SIGALRM})
+
+
+def _handles() -> None:
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def _ignores() -> None:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    os.kill(os.getpid(), signal.SIGUSR1)
 
 
 def _in_a_thread() -> None:
@@ -67,6 +77,7 @@ def _of_itself() -> None:
     [
         (_limited, "a wait in it has a time limit"),
         (_armed, "it sets a timer"),
+        (_handles, "it handles a signal"),
         (_in_a_thread, "it has threads"),
         (_measures, "it reads the clock and sleeps"),
         (lambda: os.pidfd_open(os.getpid()), "it watches processes through descriptors"),
@@ -78,6 +89,7 @@ def _of_itself() -> None:
     ids=[
         "time limit",
         "timer",
+        "handler",
         "thread",
         "clock and sleep",
         "pidfd",
@@ -105,8 +117,8 @@ def test_a_file_that_the_next_run_would_find_is_told(
 
 @pytest.mark.parametrize(
     "work",
-    [lambda: None, lambda: time.sleep(0.5), time.time, _links, _of_itself],
-    ids=["nothing", "sleep", "clock", "links of its own", "itself in proc"],
+    [lambda: None, lambda: time.sleep(0.5), time.time, _links, _ignores, _of_itself],
+    ids=["nothing", "sleep", "clock", "links of its own", "ignored signal", "itself in proc"],
 )
 def test_what_is_in_the_steps_needs_no_word(work: Callable[[], object]) -> None:
     assert run(work).unvaried == ()
