@@ -169,6 +169,10 @@ class GuardPlugin:
             terminalreporter.section("lab guard")
             for line in table(self._found, self._tests):
                 terminalreporter.write_line(line)
+            if not _lists_queues():
+                terminalreporter.write_line(
+                    "POSIX queues were not looked for: nothing lists them to this user here"
+                )
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
@@ -176,6 +180,15 @@ class GuardPlugin:
         if self._guard is not None and self._guard.pid == os.getpid():
             self._guard.stop()
             self._guard = None
+
+
+def _lists_queues() -> bool:
+    from lab.kernel.queue_list import queue_directory
+
+    directory = queue_directory()
+    if directory is not None:
+        os.close(directory)
+    return directory is not None
 
 
 def _owner(definition: pytest.FixtureDef[Any]) -> str:

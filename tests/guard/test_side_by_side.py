@@ -96,6 +96,7 @@ def test_an_ordinary_user_is_told_of_the_whole_plant(tmp_path: Path) -> None:
     }
     assert {test: told.kinds(test) for test in told.leaks} == expected
     assert told.failed == {test for test, kinds in expected.items() if kinds}
+    assert ("POSIX queues were not looked for" in told.output) == (not lists_queues)
 
 
 IPC = "import os\ndef test_it(): print('[', os.readlink('/proc/self/ns/ipc'), ']')\n"
