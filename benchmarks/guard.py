@@ -17,13 +17,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 TIMER = """
 import json, time
 import pytest
 
-began = {}
+reached = []
 spent = []
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call():
+    if not reached:
+        reached.append(time.perf_counter())
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item):
@@ -34,7 +40,7 @@ def pytest_runtest_protocol(item):
 
 def pytest_unconfigure():
     with open("spent.json", "w") as file:
-        json.dump(spent, file)
+        json.dump([*reached, spent], file)
 """
 
 CLEAN = """
@@ -158,8 +164,20 @@ def test_signals(number):
 """
 
 
-def run(place: Path, *options: str) -> tuple[float, list[float], str]:
-    """Seconds of a session, CPU seconds of each of its tests, and what it printed."""
+class Session(NamedTuple):
+    """What one took."""
+
+    start: float
+    """Seconds until its first test was called."""
+    whole: float
+    """Seconds until it had ended."""
+    tests: list[float]
+    """CPU seconds of each test."""
+    output: str
+
+
+def run(place: Path, *options: str) -> Session:
+    """Run a session."""
     # Without bytecode each session would compile the guard anew.
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYT")}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "timer"]
@@ -174,7 +192,8 @@ def run(place: Path, *options: str) -> tuple[float, list[float], str]:
     )
     seconds = time.perf_counter() - began
     assert session.returncode == 0, session.stdout + session.stderr
-    return seconds, json.loads((place / "spent.json").read_text()), session.stdout
+    reached, tests = json.loads((place / "spent.json").read_text())
+    return Session(reached - began, seconds, tests, session.stdout)  # one clock for all processes
 
 
 def suite(text: str) -> tempfile.TemporaryDirectory[str]:
@@ -191,9 +210,8 @@ def cost_of_a_test(tests: int, pairs: int) -> float:
     added = []
     with suite(empty) as place:
         for _ in range(pairs):
-            _, without, _ = run(Path(place))
-            _, with_it, _ = run(Path(place), "--lab-guard=error")
-            bare, guarded = statistics.median(without), statistics.median(with_it)
+            without, with_it = run(Path(place)), run(Path(place), "--lab-guard=error")
+            bare, guarded = statistics.median(without.tests), statistics.median(with_it.tests)
             added.append((guarded - bare) * 1000)
             print(
                 f"  {tests} empty tests: {bare * 1000:.3f} ms each, {guarded * 1000:.3f} ms under "
@@ -202,26 +220,28 @@ def cost_of_a_test(tests: int, pairs: int) -> float:
     return statistics.median(added)
 
 
-def cost_of_starting(pairs: int) -> float:
-    """Milliseconds that the guard adds to a session of one test, at the median of the pairs."""
-    added = []
+def cost_of_a_session(pairs: int) -> tuple[float, float]:
+    """Milliseconds that the guard adds before the first test, and to all, at the medians.
+
+    Of a session with one test that does nothing. What comes after that test is mostly a wait for
+    the kernel, which lets go of a fanotify group in its own time.
+    """
+    starts, wholes = [], []
     with suite("def test_it(): pass\n") as place:
         run(Path(place), "--lab-guard=error")  # the first one writes bytecode
         for _ in range(pairs):
-            without, _, _ = run(Path(place))
-            with_it, _, _ = run(Path(place), "--lab-guard=error")
-            added.append((with_it - without) * 1000)
-    print(f"  one test, {pairs} pairs: {statistics.median(added):.0f} ms more to start")
-    return statistics.median(added)
+            without, with_it = run(Path(place)), run(Path(place), "--lab-guard=error")
+            starts.append((with_it.start - without.start) * 1000)
+            wholes.append((with_it.whole - without.whole) * 1000)
+    return statistics.median(starts), statistics.median(wholes)
 
 
 def clean(tests: int) -> str:
     """What the guard says of a suite that leaves nothing behind."""
     with suite(CLEAN.format(each=tests // 10)) as place:
-        without, _, _ = run(Path(place))
-        with_it, _, output = run(Path(place), "--lab-guard=warn")
-    (told,) = (line for line in output.splitlines() if " left" in line and " test" in line)
-    print(f"  {told}; {without:.1f} s without the guard, {with_it:.1f} s with it")
+        without, with_it = run(Path(place)), run(Path(place), "--lab-guard=warn")
+    (told,) = (line for line in with_it.output.splitlines() if " left" in line and " test" in line)
+    print(f"  {told}; {without.whole:.1f} s without the guard, {with_it.whole:.1f} s with it")
     return told
 
 
@@ -233,7 +253,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     given = parser.parse_args()
     print(f"cost at the median: {cost_of_a_test(given.tests, given.pairs):.3f} ms a test")
-    print(f"start-up: {cost_of_starting(2 * given.pairs):.0f} ms")
+    start, whole = cost_of_a_session(4 * given.pairs)
+    print(f"start-up: {start:.0f} ms; a whole session: {whole:.0f} ms")
     print(f"clean suite: {clean(given.clean)}")
 
 
