@@ -28,10 +28,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises SystemExit where argparse ends the program: help, version, usage errors.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv), again=argv is None)
+    finally:
+        _forget_what_cannot_be_said()
+
+
+def _run(words: list[str], *, again: bool) -> int:
     try:
         _mend_streams()
-        if argv is None and _is_to_be_repeated(words):
+        if again and _is_to_be_repeated(words):
             start_again()
         status = _dispatch(words)
         sys.stdout.flush()
@@ -49,6 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_output()  # `| head` has read enough
         return 141
     return status
+
+
+def _forget_what_cannot_be_said() -> None:
+    try:
+        sys.stderr.flush()
+    except OSError:
+        # As for stdout: what is left in the buffer would make Python's own status 120 of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _forget_output() -> None:

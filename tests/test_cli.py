@@ -181,11 +181,12 @@ def test_a_closed_stdout_spoils_nothing(command: str, status: int, said: str) ->
     assert said in done.stderr
 
 
-def test_where_nothing_can_be_said_the_status_tells() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_where_nothing_can_be_said_the_status_tells(unbuffered: str) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "lab", "exec", "--", "sh", "-c", "true & wait"],
-            env=ENVIRONMENT,
+            env=ENVIRONMENT | {"PYTHONUNBUFFERED": unbuffered},
             stdout=subprocess.PIPE,
             stderr=full,
             check=False,

@@ -44,6 +44,7 @@ class Output:
     def empty(self) -> None:
         """Make ready for another run."""
         os.ftruncate(self.descriptor, 0)
+        os.lseek(self.descriptor, 0, os.SEEK_SET)  # a program may ask for it
 
     def close(self) -> None:
         """Forget it."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from lab.kernel import fdinfo, procfs, signal_sets
 from lab.kernel.pidfd import duplicate_of, pidfd_open
+from lab.operation import PRINTED
 from lab.run.control.machine import UnexpectedStopError
 from lab.run.control.task import Task
 from lab.run.control.world import World
@@ -39,6 +40,12 @@ class Opened:
     inode: int
     identity: str
     """"" when it is nothing that processes of the run share."""
+
+
+def signed(argument: int) -> int:
+    """An argument that is an int in C, out of a register."""
+    argument &= 0xFFFFFFFF
+    return argument - (1 << 32) if argument >> 31 else argument
 
 
 def opened_by(world: World, task: Task, descriptor: int) -> Opened | None:
@@ -282,5 +289,6 @@ def share_positions(world: World, task: Task, numbers: Iterable[int] | None = No
         if not target_of(task, number).startswith("/"):
             continue
         what = opened_by(world, task, number)
-        if what is not None and stat.S_ISREG(what.mode) and what.identity:
+        # What is printed goes to the end, wherever the position is.
+        if what is not None and stat.S_ISREG(what.mode) and what.identity not in ("", PRINTED):
             world.names.shared_positions.add(what.identity)

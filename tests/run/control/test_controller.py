@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -134,8 +135,10 @@ def test_when_a_part_of_the_lab_is_killed_the_rest_says_so_and_ends(victim: str)
 
     def heard(_: object) -> None:
         for child in psutil.Process().children(recursive=True):
-            if child.name() == victim and child.ppid() in (os.getpid(), *controllers()):
-                child.kill()
+            # Those that run, and one that was killed before, may end while they are asked.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.name() == victim and child.ppid() in (os.getpid(), *controllers()):
+                    child.kill()
 
     def controllers() -> list[int]:
         return [child.pid for child in psutil.Process().children()]

@@ -8,6 +8,7 @@ import stat
 
 from lab.kernel import fdinfo
 from lab.kernel.arch import Registers
+from lab.operation import PRINTED
 from lab.run.control.calls.others import Unknown
 from lab.run.control.opened import (
     closed_by,
@@ -15,6 +16,7 @@ from lab.run.control.opened import (
     keeps_busy,
     link_of,
     opened_by,
+    signed,
     target_of,
 )
 from lab.run.control.paths import AT_FDCWD, Way, path_argument, resolved, status_at
@@ -162,7 +164,7 @@ class FifoOpen(CallOperation):
 def _open(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     directory, address, flags = AT_FDCWD, regs[0], regs[1]
     if name in ("openat", "openat2"):
-        directory, address = _signed(regs[0]), regs[1]
+        directory, address = signed(regs[0]), regs[1]
         flags = regs[2] if name == "openat" else task.space.word(regs[2])
     elif name == "creat":
         flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
@@ -283,7 +285,7 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
     """
 
     def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
-        base = AT_FDCWD if directory is None else _signed(regs.arguments[directory])
+        base = AT_FDCWD if directory is None else signed(regs.arguments[directory])
         follows = name not in _ON_THE_LINK and not (
             name in _TOLD_NOT_TO and regs.arguments[_TOLD_NOT_TO[name]] & _NOFOLLOW
         )
@@ -317,7 +319,9 @@ def _on_path(action: Action, *, directory: int | None, path: int) -> Model:
 def _named_by_descriptor(world: World, task: Task, descriptor: int) -> str:
     """With an empty path, a call on a path is one on what is open."""
     what = opened_by(world, task, descriptor) if descriptor >= 0 else None
-    return what.identity if what is not None and stat.S_ISREG(what.mode) else ""
+    if what is None or not stat.S_ISREG(what.mode) or what.identity == PRINTED:
+        return ""  # each Python asks at its start what it prints to
+    return what.identity
 
 
 def _source(world: World, task: Task, name: str, regs: Registers) -> str:
@@ -325,7 +329,7 @@ def _source(world: World, task: Task, name: str, regs: Registers) -> str:
     if name not in _RENAMES and name not in _LINKS:
         return ""
     bare = name in ("rename", "link")
-    old, place = (AT_FDCWD, regs[0]) if bare else (_signed(regs[0]), regs[1])
+    old, place = (AT_FDCWD, regs[0]) if bare else (signed(regs[0]), regs[1])
     source = resolved(task, path_argument(task, old, place), last=False).end
     if name in _RENAMES:
         _note_change(world, source)
@@ -348,11 +352,11 @@ def _truncate_opened(world: World, task: Task, name: str, regs: Registers) -> Op
 def _look_at_opened(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     """What a descriptor leads to, its size or what is in it now, without waiting."""
     what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
-    if what is None or not what.identity:
+    if what is None or what.identity in ("", PRINTED):
         return None
-    if stat.S_ISREG(what.mode) == (name == "ioctl"):
-        return None  # files are asked for their size, pipes and sockets for what is in them
-    return PathCall(world, name, regs, what.identity, Action.READ)
+    # Files are asked for their size, pipes and sockets for what is in them.
+    asks = stat.S_ISREG(what.mode) != (name == "ioctl")
+    return PathCall(world, name, regs, what.identity, Action.READ) if asks else None
 
 
 def _seek(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
@@ -439,11 +443,6 @@ _TOLD_NOT_TO = {"newfstatat": 3, "statx": 2, "faccessat2": 3, "fchownat": 4, "ut
 _NOFOLLOW = 0x100
 """AT_SYMLINK_NOFOLLOW."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-
-
-def _signed(value: int) -> int:
-    value &= 0xFFFFFFFF
-    return value - (1 << 32) if value >> 31 else value
 
 
 TABLE: dict[str, Model] = {

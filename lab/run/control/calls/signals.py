@@ -14,6 +14,7 @@ import signal
 from lab.kernel import fdinfo, procfs, signal_sets
 from lab.kernel.arch import Registers
 from lab.run.control.calls.processes import Ask
+from lab.run.control.opened import signed
 from lab.run.control.robust import note as note_locks
 from lab.run.control.task import CallOperation, Effect, Operation, Process, Task
 from lab.run.control.timing import timespec
@@ -164,7 +165,7 @@ def restarts(task: Task) -> bool:
 
 def _kill(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     number = regs[2 if name in _TO_THREAD else 1] & 0xFFFFFFFF
-    identity = _signed(regs[0])
+    identity = signed(regs[0])
     if name not in _TO_MANY or identity > 0:
         # One that has been waited for is not there, which depends on who waited.
         process = task.process if name == "tkill" else world.ever(identity)
@@ -252,11 +253,6 @@ def _wait(world: World, task: Task, name: str, regs: Registers) -> Operation:
 
 def _ask_pending(_world: World, task: Task, name: str, regs: Registers) -> Operation:
     return Ask(name, regs, task.process.name)
-
-
-def _signed(value: int) -> int:
-    value &= 0xFFFFFFFF
-    return value - (1 << 32) if value >> 31 else value
 
 
 TABLE: dict[str, Model] = {
