@@ -7,6 +7,7 @@ import stat
 
 from lab.kernel.arch import Registers
 from lab.kernel.window import Space
+from lab.run.control.calls.plain import Plain
 from lab.run.control.opened import opened_by
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.world import Model, World
@@ -76,20 +77,6 @@ class Lock(CallOperation):
         return Effect(result=task.machine.run_to_end_of_call(task))
 
 
-class LockQuestion(CallOperation):
-    """Who holds a lock of fcntl (F_GETLK)."""
-
-    action = Action.READ
-
-    def __init__(self, name: str, regs: Registers, thing: str) -> None:
-        super().__init__(name, regs)
-        self.object = thing
-
-    def perform(self, task: Task) -> Effect:
-        """Ask."""
-        return Effect(result=task.machine.run_to_end_of_call(task))
-
-
 _LOCK_EX, _LOCK_NB, _LOCK_UN = 2, 4, 8
 _F_WRLCK, _F_UNLCK = 1, 2
 _WAITING = {7: 6, 38: 37}
@@ -116,7 +103,7 @@ def _lock(world: World, task: Task, name: str, regs: Registers) -> Operation | N
         return None
     thing = world.locks.of(what.target, what.device, what.inode, record=name == "fcntl")
     if name == "fcntl" and regs[1] & 0xFFFFFFFF in _QUESTIONS:
-        return LockQuestion(name, regs, thing)
+        return Plain(name, regs, Action.READ, thing)
     return Lock(world, task, name, regs, thing)
 
 

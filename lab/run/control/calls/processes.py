@@ -7,6 +7,7 @@ import os
 from lab.kernel import fdinfo, procfs, ptrace
 from lab.kernel.arch import Registers
 from lab.run.control.calls.files import further_names
+from lab.run.control.calls.plain import Plain
 from lab.run.control.guard import close_before_fork
 from lab.run.control.opened import closed_by_end, share_positions
 from lab.run.control.paths import AT_FDCWD, path_argument, resolved, status_at
@@ -110,20 +111,6 @@ class Exit(CallOperation):
             task.machine.end_first_thread(task)
             task.where = Where.ENDING
         return Effect(result=self.argument(0) & 0xFF)
-
-
-class Change(CallOperation):
-    """A call that makes something different about a process that others may notice."""
-
-    action = Action.WRITE
-
-    def __init__(self, name: str, regs: Registers, thing: str) -> None:
-        super().__init__(name, regs)
-        self.object = thing
-
-    def perform(self, task: Task) -> Effect:
-        """Make the call."""
-        return Effect(result=task.machine.run_to_end_of_call(task))
 
 
 class WaitForChild(CallOperation):
@@ -245,13 +232,13 @@ def _wait(world: World, task: Task, name: str, regs: Registers) -> Operation:
 
 def _set_group(world: World, task: Task, name: str, regs: Registers) -> Operation:
     process = world.by_pid(regs[0] & 0xFFFFFFFF) if name == "setpgid" else None
-    return Change(name, regs, group_of((process or task.process).name))
+    return Plain(name, regs, Action.WRITE, group_of((process or task.process).name))
 
 
 def _prctl(_world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     if regs[0] & 0xFFFFFFFF not in _NOTICED:
         return None
-    operation = Change(name, regs, task.process.name)
+    operation = Plain(name, regs, Action.WRITE, task.process.name)
     operation.also = (life_of(task.process.name), ADOPTIONS)
     return operation
 
@@ -260,24 +247,12 @@ _NOTICED = (1, 36)
 """PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER."""
 
 
-class Ask(CallOperation):
-    """A question whose answer others may change: for a process's parent, group, signals."""
-
-    action = Action.READ
-
-    def __init__(self, name: str, regs: Registers, thing: str) -> None:
-        super().__init__(name, regs)
-        self.object = thing
-
-    def perform(self, task: Task) -> Effect:
-        """Ask."""
-        return Effect(result=task.machine.run_to_end_of_call(task))
-
-
 def _ask_parent(_world: World, task: Task, name: str, regs: Registers) -> Operation | None:
     """getppid, whose answer is another once the parent has ended."""
     parent = task.process.parent
-    return Ask(name, regs, parent.name) if parent else None  # the root's is no part of the run
+    if parent is None:
+        return None  # the root's is no part of the run
+    return Plain(name, regs, Action.READ, parent.name)
 
 
 def _ask_group(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
@@ -285,7 +260,7 @@ def _ask_group(world: World, task: Task, name: str, regs: Registers) -> Operatio
     process = world.ever(which) if which else task.process
     if process is None or (process is task.process and _is_settled(process)):
         return None
-    operation = Ask(name, regs, group_of(process.name))
+    operation = Plain(name, regs, Action.READ, group_of(process.name))
     operation.also = () if process is task.process else (life_of(process.name),)
     return operation
 

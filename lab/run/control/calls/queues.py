@@ -5,6 +5,7 @@ from __future__ import annotations
 from lab.kernel.arch import Registers
 from lab.run.control.calls.descriptors import DescriptorCall
 from lab.run.control.calls.others import Unknown
+from lab.run.control.calls.plain import Plain
 from lab.run.control.opened import opened_by
 from lab.run.control.task import CallOperation, Effect, Operation, Task
 from lab.run.control.timing import deadline_of
@@ -56,20 +57,6 @@ class QueueOpen(CallOperation):
         return Effect(result=result, action=Action.CREATE if is_new else None)
 
 
-class QueueAttributes(CallOperation):
-    """mq_getattr, which tells how many messages there are."""
-
-    action = Action.READ
-
-    def __init__(self, name: str, regs: Registers, thing: str) -> None:
-        super().__init__(name, regs)
-        self.object = thing
-
-    def perform(self, task: Task) -> Effect:
-        """Make the call."""
-        return Effect(result=task.machine.run_to_end_of_call(task))
-
-
 def _on_queue(action: Action) -> Model:
     def model(world: World, task: Task, name: str, regs: Registers) -> Operation | None:
         what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
@@ -92,7 +79,7 @@ def _queue_attributes(world: World, task: Task, name: str, regs: Registers) -> O
     what = opened_by(world, task, regs[0] & 0xFFFFFFFF)
     if what is None or not what.identity:
         return None
-    return QueueAttributes(name, regs, what.identity)
+    return Plain(name, regs, Action.READ, what.identity)
 
 
 TABLE: dict[str, Model] = {

@@ -13,7 +13,7 @@ import signal
 
 from lab.kernel import fdinfo, procfs, signal_sets
 from lab.kernel.arch import Registers
-from lab.run.control.calls.processes import Ask
+from lab.run.control.calls.plain import Plain
 from lab.run.control.opened import signed
 from lab.run.control.robust import note as note_locks
 from lab.run.control.task import CallOperation, Effect, Operation, Process, Task
@@ -252,7 +252,7 @@ def _wait(world: World, task: Task, name: str, regs: Registers) -> Operation:
 
 
 def _ask_pending(_world: World, task: Task, name: str, regs: Registers) -> Operation:
-    return Ask(name, regs, task.process.name)
+    return Plain(name, regs, Action.READ, task.process.name)
 
 
 TABLE: dict[str, Model] = {
