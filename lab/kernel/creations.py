@@ -77,7 +77,7 @@ class Creations:
 
         The kernel lets whoever closes the last descriptor wait until no other processor can still
         be in a list that named it (fsnotify_wait_marks_destroyed), here some 20 ms. So a thread of
-        its own closes it, beside what else is to be done; the end of the process waits for the rest.
+        its own closes it meanwhile; the end of the process waits for the rest.
         """
         closing, self.descriptor = self.descriptor, -1
         if closing >= 0:
